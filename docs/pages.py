@@ -88,13 +88,17 @@ def docstring_below(kind: type, name: str) -> str:
 
 def values(hint: Any) -> str:
     """Return what a field takes, in words."""
-    if get_origin(hint) in (tuple, None):
+    if get_origin(hint) is tuple:
+        hint = get_args(hint)[0]
+    if get_origin(hint) is None:
         return ""
     names = [name for name in get_args(hint) if isinstance(name, str)]
     return " or ".join(f"`{name}`" for name in names)
 
 
 def cell(value: object) -> str:
+    if isinstance(value, tuple) and len(value) == 1:
+        [value] = value
     # 0 is a default to show, although it equals False
     is_absent = any(value is nothing for nothing in (MISSING, None, False))
     if is_absent or value in ((), ""):
@@ -314,6 +318,11 @@ Losses are means over the images named (in nats, but for mse and tasks), accurac
 at 1. A column with gaps may be empty in some rows, or in all if an older version wrote them. `epochs` has validation
 columns only with held-out images, columns of [sharpness](sharpness.md) only if it is measured, and `answers` only with
 [tokens](text.md).
+
+An argument that is given by its name is a column of `trials`: `width` of `net.py:cnn(width=16)`. If a column of these
+tables or a field of `TrialConfig` has its name, or it begins with `score_`, `architecture_` or `optimizer_`, the column is
+`architecture_NAME`, such as `architecture_momentum`. An optimiser's is always `optimizer_NAME`. What is not given is
+empty. The column has numbers if all are numbers, True and False if all are, else texts. Older sweeps have them, too.
 
 {PRINTED}
 """

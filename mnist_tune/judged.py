@@ -22,6 +22,7 @@ from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.learned_share import loss_noises, noise_alone
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
+from mnist_tune.results.arguments import with_arguments
 from mnist_tune.results.tables import Tables, own_scores, read_tables
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -173,15 +174,16 @@ def judge(tables: Tables) -> tuple[Judged, Callable[[], list[str]]]:
 
 
 def judged(tables: Tables) -> Judged:
-    """Return the tables of a sweep with labels: those that are stored, or new ones for
-    tables from a journal, which has none."""
+    """Return the tables of a sweep with labels, and with the arguments of what it
+    trained. Labels are those that are stored, or new ones for tables from a journal,
+    which has none."""
     trials = tables.trials
     if "regime" not in trials:
         trials = _with_labels(tables)
     elif len(trials) and trials["reason"].isna().all():
         trials = _with_reasons(tables)
     epochs = _without_unmeasured(tables.epochs)
-    return Judged(tables.path, trials, epochs, tables.meta)
+    return Judged(tables.path, with_arguments(trials), epochs, tables.meta)
 
 
 def _with_labels(tables: Tables) -> pd.DataFrame:

@@ -7,11 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
+from mnist_tune.columns import WHOLE
 from mnist_tune.errors import UserError
 from mnist_tune.reports.terminal import print_result
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.dry_run import dry_run
-from mnist_tune.tuning.options import CrossedOptions, InResume, all_rates
+from mnist_tune.tuning.options import SWITCH, CrossedOptions, InResume, all_rates
 from mnist_tune.tuning.past import grown
 from mnist_tune.tuning.resuming import command_options
 from mnist_tune.tuning.sweep import run_or_resume
@@ -50,6 +51,7 @@ class LearningRateRegimes(CrossedOptions):
         "--smoke": "Does everything work? Seconds:",
         "--learning-rates 0.5:2:8 --seeds 0 1 2 3 4": "How often does a rate near the edge diverge?",
         "--architecture mlp-64-tanh mlp-256-tanh --momentum 0 0.9": "Several networks, with and without momentum:",
+        "--weight-decay 0 0.001 0.1 --schedule constant cosine": "Any setting may have several values, which are crossed:",
         "--architecture net.py:mlp --dataset data.npz --epochs 20": "A network and a data set of your own:",
     }
 
@@ -57,6 +59,8 @@ class LearningRateRegimes(CrossedOptions):
     """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced, such as
     1e-3:4:16. The default rates run from 0.001 to 4 in about equal steps, denser near
     the edge, with the notebook's 0.001, 0.1, 1.6 and 2."""
+    drop_last: Annotated[tuple[bool, ...], SWITCH] = (False,)  # type: ignore[assignment]
+    holdout: Annotated[tuple[int, ...], WHOLE] = ()  # type: ignore[assignment]
     seeds: Annotated[tuple[int, ...], InResume.ADDS] = (0,)
     """Replicates of every learning rate. A seed sets the initialisation and the batch
     order."""

@@ -24,7 +24,7 @@ from mnist_tune.own_code.loading import refuse_unloaded
 from mnist_tune.regimes.ranking import ACCURACY, Ranking
 from mnist_tune.reports.terminal import exit_code, from_here, print_result
 from mnist_tune.results.folder import exists
-from mnist_tune.trial import OPEN_REASONS, TRIALS, Training, TrialConfig
+from mnist_tune.trial import OPEN_REASONS, TRIALS, TrialConfig
 from mnist_tune.tuning.opened import HELD_OUT
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
@@ -73,7 +73,7 @@ class Search(CrossedOptions):
     depths: Annotated[tuple[int, ...], whole(0, 999)] = (1, 2, 3)
     """Numbers of hidden layers, all of the same width."""
     activations: tuple[Literal["tanh", "relu", "gelu", "silu"], ...] = ("tanh", "relu")
-    """tanh, relu, gelu or silu."""
+    """Activations of the hidden layers."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ()
     """Choose among these networks, instead of widths, depths and activations."""
     learning_rates: tuple[float | str, ...] = ()
@@ -163,9 +163,9 @@ class Search(CrossedOptions):
             "batch_size": tune.choice(list(self.batch_size)),
             "weight_decay": _drawn(decays, tune.loguniform),
         }
-        for field in fields(Training):
-            if field.name not in RANGES:
-                space[field.name] = getattr(self, field.name)
+        for name, values in self.training().items():
+            if name not in RANGES:
+                space[name] = _drawn(list(values), tune.choice)
         return space
 
     def searcher(self, trials_before: int = 0, ranking: Ranking = ACCURACY) -> Any:

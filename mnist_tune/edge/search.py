@@ -32,8 +32,7 @@ from mnist_tune.tuning.tasks import load_data
 @dataclass(frozen=True, kw_only=True)
 class EdgeOptions(CrossedOptions):
     """Find the learning rates at which 90, 50 and 10% of seeds learn, each with a 95%
-    interval. Each combination of architecture, optimizer, batch size and momentum has
-    an edge of its own."""
+    interval. Each combination of settings has an edge of its own."""
 
     NAME: ClassVar[str] = "edge"
 

@@ -19,6 +19,7 @@ from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, OWN_SCORE
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.families import whole_epochs
+from mnist_tune.results.arguments import given_arguments
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 from mnist_tune.trial import FIELDS
@@ -68,7 +69,7 @@ class ExportedRun:
     folder."""
     trial_id: str
     params: Mapping[str, Any]
-    """Every field of the trial's configuration."""
+    """Every field of the trial's configuration, and the arguments of what it names."""
     labels: Mapping[str, str]
     rows: tuple[Row, ...]
 
@@ -103,12 +104,15 @@ def runs(sweep: Tables) -> list[ExportedRun]:
     """Return the trials of a sweep, in the order of the table."""
     prefix = sweep_id(sweep)
     settings = [name for name in FIELDS if name in sweep.trials]
+    arguments = given_arguments(sweep.trials)
     rows = _rows(sweep.epochs)
     exported = []
-    for trial in sweep.trials.to_dict("records"):
+    trials = sweep.trials.to_dict("records")
+    for trial, own in zip(trials, arguments, strict=True):
         trial_id = trial["trial_id"]
         params = {name: trial[name] for name in settings}
         params["epochs"] = int(whole_epochs(trial))
+        params |= own
         labels = {}
         for name in LABELS:
             label = trial.get(name)

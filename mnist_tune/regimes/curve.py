@@ -421,8 +421,10 @@ def curves_of(
 ) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     histories = Histories.of(epochs, {*trials["trial_id"]})
-    configs = trials[["trial_id", *SETTINGS]].assign(epochs_asked=whole_course(trials))
-    # tables of others lack it
-    configs = configs.assign(reports=trials.get("reports", 1))
+    configs = trials[["trial_id", "epochs_asked", *SETTINGS]]
+    # tables of others have no reports
+    configs = configs.assign(
+        epochs_asked=whole_course(trials), reports=trials.get("reports", 1)
+    )
     for config in configs.itertuples(index=False):
         yield Curve.of(histories.columns(config.trial_id), config, data)

@@ -21,6 +21,7 @@ from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.findings import SHARES, failures, notes
+from mnist_tune.results.arguments import given_arguments
 
 VERSION = 1
 """The version of the object. It grows when a field goes or changes its meaning."""
@@ -48,7 +49,7 @@ def json_object(sweep: Judged, where: str = "") -> dict[str, Any]:
         "has_ended": record.ended is not None and not data.progress.is_open,
         "answer": _answer(data),
         "settings": _settings(data),
-        "trials": _plain(sweep.trials),
+        "trials": _trials(sweep.trials),
         "questions": questions,
         "text": {
             "headline": worded.headline,
@@ -74,6 +75,16 @@ def _answer(data: AnyAnswer) -> dict[str, Any]:
     if isinstance(data, EdgeAnswer):
         values["edges"] = [_edge(edge) for edge in data.edges]
     return values
+
+
+def _trials(trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of `trials`, with the arguments in an object of their own."""
+    arguments = given_arguments(trials)
+    names = {name for own in arguments for name in own}
+    rows: list[dict[str, Any]] = _plain(trials.drop(columns=names))
+    for row, own in zip(rows, arguments, strict=True):
+        row["arguments"] = _plain(own)
+    return rows
 
 
 def _settings(data: AnyAnswer) -> list[dict[str, Any]]:

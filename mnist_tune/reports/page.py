@@ -26,6 +26,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from mnist_tune import storage
+from mnist_tune.columns import OWN_SCORE
 from mnist_tune.errors import printable
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted
@@ -44,6 +45,7 @@ from mnist_tune.reports.styles import LOOKS, SHADES
 from mnist_tune.reports.svg import FONT, inline
 from mnist_tune.reports.table import MANY, ShownColumn, columns
 from mnist_tune.reports.view import View
+from mnist_tune.results.arguments import TAKEN, with_arguments
 from mnist_tune.results.tables import as_csv
 from mnist_tune.storage import Place
 
@@ -290,16 +292,16 @@ def _about_trials(trials: pd.DataFrame) -> list[str]:
 def _recorded(view: View) -> pd.DataFrame:
     """Return the trials with the columns of their sweeps that say something."""
     trials = view.trials
-    recorded = {name for sweep in view.sweeps for name in sweep.trials}
     names = []
     for name in trials:
-        if name not in recorded:
+        # an argument may have the name of a column of the view's own
+        if name not in TAKEN and not name.startswith(OWN_SCORE):
             continue
         column = trials[name]
         says_something = column.notna() & column.ne("")
         if says_something.any():
             names.append(name)
-    return trials[names]
+    return with_arguments(trials[names])
 
 
 def _number(key: Any) -> Any:

@@ -15,7 +15,7 @@ import pandas as pd
 from mnist_tune.numbers import counted, exactly, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.evidence import beside_accuracy
-from mnist_tune.regimes.families import has, varied
+from mnist_tune.regimes.families import has
 from mnist_tune.regimes.limits import FAR
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.reports.measures import Measure
@@ -62,11 +62,10 @@ def _columns(view: View) -> Iterator[ShownColumn]:
     rows = settings["trials"].tolist()
     if len(view.sweeps) > 1:
         yield ShownColumn("sweep", [view.titles[i] for i in settings["sweep"]], look="")
-    names = varied(trials)
     if trials["label"].fillna("").ne("").any():
-        names = ["label", *names]
-    for name in names:
-        yield _of_setting(view, name)
+        yield _of_setting(view, trials["label"])
+    for name in view.shown:
+        yield _of_setting(view, view.shown[name])
     rates = settings["learning_rate"].tolist()
     yield ShownColumn("rate", settings["rate"].tolist(), rates)
     if view.rows == "trials":
@@ -92,9 +91,9 @@ def _columns(view: View) -> Iterator[ShownColumn]:
     yield _why(view)
 
 
-def _of_setting(view: View, name: str) -> ShownColumn:
+def _of_setting(view: View, column: pd.Series) -> ShownColumn:
     """Return the column of a setting in which trials differ."""
-    column = view.trials[name]
+    name = str(column.name)
     first = [row[0] for row in view.settings["trials"]]
     values = column.iloc[first].tolist()
     optimizers = view.trials["optimizer"].iloc[first]
@@ -102,7 +101,7 @@ def _of_setting(view: View, name: str) -> ShownColumn:
     cells = []
     for value, optimizer in zip(values, optimizers, strict=True):
         is_set = has({"optimizer": optimizer}, name)
-        cells.append(texts[value] if is_set else "–")
+        cells.append(texts.get(value, "–") if is_set else "–")
     if pd.api.types.is_numeric_dtype(column):
         return ShownColumn(spaced(name), cells, values, must=False)
     return ShownColumn(spaced(name), cells, look="", must=False)
@@ -204,7 +203,7 @@ def _why(view: View) -> ShownColumn:
 
 
 def _texts(values: pd.Series) -> dict[Any, str]:
-    different = values.unique().tolist()
+    different = values.dropna().unique().tolist()
     if pd.api.types.is_float_dtype(values):
         return dict(told_apart(different))
     if all(isinstance(value, str) for value in different):

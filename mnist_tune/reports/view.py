@@ -18,7 +18,7 @@ from mnist_tune.columns import OWN_SCORE
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.families import has, held_out, setting, varied
+from mnist_tune.regimes.families import FAMILY, has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.outcomes import COMPETES, independent_answers_of, outcomes
@@ -38,6 +38,7 @@ from mnist_tune.reports.measures import (
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import LINES
+from mnist_tune.results.arguments import CALLS, arguments_of
 from mnist_tune.results.tables import distinct
 from mnist_tune.trial import LIVE_REASONS
 
@@ -73,14 +74,67 @@ def spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _texts(values: pd.Series) -> dict[Any, str]:
-    """Return how the values of a setting are written in the names of curves: in few
-    letters, but told apart."""
-    different = values.unique().tolist()
+def _texts(values: pd.Series) -> list[str]:
+    """Return how each trial's value of a setting is written in the names of curves: in
+    few letters, but told apart. An argument's has its name, and is empty where it is
+    not given."""
+    different = values.dropna().unique().tolist()
     if pd.api.types.is_float_dtype(values):
-        return told_apart(different, 3)
-    texts = shortened(map(str, different), NAME_LETTERS)
-    return {value: texts[str(value)] for value in different}
+        texts = told_apart(different, 3)
+    else:
+        short = shortened(map(str, different), NAME_LETTERS)
+        texts = {value: short[str(value)] for value in different}
+    if is_argument(str(values.name)):
+        texts = {value: f"{values.name}={text}" for value, text in texts.items()}
+    return [texts.get(value, "") for value in values.tolist()]
+
+
+def is_argument(name: str) -> bool:
+    """Return whether a shown setting is an argument."""
+    return name not in FAMILY and name != "epochs_asked"
+
+
+def shown_settings(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the settings in which trials differ, other than the learning rate, as they
+    are shown: `net.py:cnn(width=16)` as its name and its width, if they differ."""
+    shown = [trials[[]]]
+    for name in varied(trials):
+        shown.append(_parts(trials[name]) if name in CALLS else trials[[name]])
+    return pd.concat(shown, axis=1)
+
+
+def _parts(calls: pd.Series) -> pd.DataFrame:
+    """Return those of the names and arguments of calls that differ or, if others don't
+    tell them apart, that only some have; or else the calls themselves."""
+    names = calls.str.partition("(")[0]
+    parts = pd.concat([names.rename(calls.name), arguments_of(calls)], axis=1)
+    for differs in (parts.nunique() > 1, parts.nunique(dropna=False) > 1):
+        shown = parts.loc[:, differs]
+        count = len(shown.drop_duplicates())
+        if count == calls.nunique() and not shown.empty:
+            return shown
+    return calls.to_frame()
+
+
+def _axis_of(values: pd.Series) -> SettingAxis:
+    """Return where each trial is on the axis of a setting."""
+    name = str(values.name)
+    is_number = pd.api.types.is_numeric_dtype(values)
+    is_number &= not pd.api.types.is_bool_dtype(values)
+    has_many = name == "learning_rate" or values.nunique() > MOST_GROUPS
+    if is_number and has_many:
+        numbers = values.to_numpy(float)
+        low, high = np.nanmin(numbers), np.nanmax(numbers)
+        is_wide = bool(low > 0 and high >= 10 * low)
+        return SettingAxis(name, numbers, Axis.of(numbers, log=is_wide))
+    codes, groups = pd.factorize(values, sort=True, use_na_sentinel=False)
+    # evenly within a group, by the golden ratio
+    spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5
+    ticks = {}
+    for place, group in enumerate(groups.tolist()):
+        ticks[float(place)] = "–" if pd.isna(group) else exactly(group)
+    axis = Axis(-0.6, len(groups) - 0.4, False, ticks=ticks)
+    return SettingAxis(name, codes + 0.5 * spread, axis)
 
 
 def _without_test(table: pd.DataFrame) -> pd.DataFrame:
@@ -171,13 +225,18 @@ class View:
         return [f"{title} ({i})" for i, title in enumerate(titles, start=1)]
 
     @cached_property
+    def shown(self) -> pd.DataFrame:
+        """The settings of all trials, as they are shown (`shown_settings`)."""
+        return shown_settings(self.trials)
+
+    @cached_property
     def differ(self) -> list[list[str]]:
-        """The settings, other than the learning rate, in which the trials of each sweep
-        differ."""
+        """The settings of `shown` in which the trials of each sweep differ."""
         differ = []
         for number in range(len(self.sweeps)):
-            is_own = self.trials["sweep"] == number
-            differ.append(varied(self.trials[is_own]))
+            own = self.shown[self.trials["sweep"] == number]
+            values = own.nunique(dropna=False)
+            differ.append([name for name in own if values[name] > 1])
         return differ
 
     def is_ranked(self, sweep: Judged) -> bool:
@@ -225,7 +284,8 @@ class View:
         if edges:
             learned = pd.concat([edge.outcomes[LEARNED] for edge in edges])
             trials["learned"] = learned.astype(float)
-        order = ["label", *varied(trials), "learning_rate", "seed"]
+        order = [trials[["label"]], shown_settings(trials)]
+        order.append(trials[["learning_rate", "seed"]])
         if self.is_ranked(sweep):
             scores = facts.ranking.scores(trials, held_out(trials))
             failed = trials["regime"].eq("diverged") | np.isnan(scores)
@@ -234,8 +294,12 @@ class View:
             best = self.answers[number].best
             trials["behind"] = [key != best for key in trials["key"]]
             trials["rank"] = -score.groupby(trials["key"]).transform("mean")
-            order = ["behind", "rank", *order]
-        return trials.sort_values(order, kind="stable")
+            order.insert(0, trials[["behind", "rank"]])
+        # an argument may have any name
+        values = pd.concat(order, axis=1)
+        values.columns = range(len(values.columns))
+        values = values.sort_values(list(values), kind="stable")
+        return trials.loc[values.index]
 
     def _keys(self, trials: pd.DataFrame, sweep: Judged) -> list[Any]:
         """Return what the trials of a row have in common."""
@@ -425,12 +489,11 @@ class View:
     @cached_property
     def settings(self) -> pd.DataFrame:
         """A row for each setting, trial or range (`_Row`)."""
-        names = varied(self.trials)
         rates = told_apart(self.trials["learning_rate"])
-        texts = {name: _texts(self.trials[name]) for name in names}
+        texts = {name: _texts(self.shown[name]) for name in self.shown}
         # As Python's own rows: pandas takes milliseconds for each of thousands of
         # groups.
-        columns = ["sweep", "key", "learning_rate", "regime", "epochs_run", *names]
+        columns = ["sweep", "key", "learning_rate", "regime", "epochs_run", "optimizer"]
         records = self.trials[columns].to_dict("records")
         rows = []
         for trials in self.trials.groupby("setting").indices.values():
@@ -443,7 +506,9 @@ class View:
             if low == high:
                 text = rates[low]
             differ = [name for name in self.differ[sweep] if has(first, name)]
-            family = " ".join(texts[name][first[name]] for name in differ)
+            family = " ".join(filter(None, (texts[name][trials[0]] for name in differ)))
+            if differ and not family:
+                family = "default"
             regime, counts = _regimes(own)
             row = _Row(
                 sweep=sweep,
@@ -525,29 +590,10 @@ class View:
         ranks = (self.trials["setting"] - first + 1).to_numpy(float)
         count = own["setting"].nunique()
         axes = [SettingAxis("rank", ranks, Axis.of([1, count], False, 1 / count))]
-        for name in ("learning_rate", *self.differ[sweep]):
-            if own[name].nunique() > 1:
-                axes.append(self._setting(name))
+        if own["learning_rate"].nunique() > 1:
+            axes.append(_axis_of(self.trials["learning_rate"]))
+        axes += [_axis_of(self.shown[name]) for name in self.differ[sweep]]
         return axes
-
-    def _setting(self, name: str) -> SettingAxis:
-        values = self.trials[name]
-        is_number = pd.api.types.is_numeric_dtype(values)
-        is_number &= not pd.api.types.is_bool_dtype(values)
-        has_many = name == "learning_rate" or values.nunique() > MOST_GROUPS
-        if is_number and has_many:
-            numbers = values.to_numpy(float)
-            low, high = numbers.min(), numbers.max()
-            is_wide = bool(low > 0 and high >= 10 * low)
-            return SettingAxis(name, numbers, Axis.of(numbers, log=is_wide))
-        codes, groups = pd.factorize(values, sort=True)
-        # evenly within a group, by the golden ratio
-        spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5
-        ticks = {}
-        for place, group in enumerate(groups.tolist()):
-            ticks[float(place)] = exactly(group)
-        axis = Axis(-0.6, len(groups) - 0.4, False, ticks=ticks)
-        return SettingAxis(name, codes + 0.5 * spread, axis)
 
     @cached_property
     def points(self) -> pd.DataFrame:
@@ -602,7 +648,7 @@ class View:
         if names and settings["family"].nunique() > MOST_GROUPS:
             first_name = names[0]
             first_trials = [rows[0] for rows in settings["trials"]]
-            values = self.trials.loc[first_trials, first_name].to_numpy()
+            values = self.shown.loc[first_trials, first_name].tolist()
             texts = [setting(first_name, value) for value in values]
             settings = settings.assign(family=texts)
         groups = list(settings.groupby("family", sort=False))

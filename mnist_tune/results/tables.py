@@ -26,6 +26,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.reasons import Reason
+from mnist_tune.results.arguments import argument_columns
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
 from mnist_tune.results.journal import Journal, older_kind, read_journal
 from mnist_tune.results.meta import read_meta
@@ -98,25 +99,33 @@ class Tables:
             folder = storage.join(folder, str(self.meta["writer"]))
         return storage.join(folder, f"{trial_id}.npz")
 
-    def curves(self, column: str) -> pd.DataFrame:
-        """Return a column of `epochs` as a table of shape [epochs, trials].
+    def curves(self, column: str, *names: str) -> pd.DataFrame:
+        """Return a column of `epochs` as a table of shape [epochs, trials], whose
+        columns are the ids of trials or, for the legend of a plot, these columns of
+        `trials`: `sweep.curves("test_accuracy", "width", "learning_rate").plot()`.
 
         Raises:
-            UserError: `epochs` has no such column.
+            UserError: `epochs` or `trials` has no such column.
         """
         self._refuse_unknown("epochs", column)
-        return self.epochs.pivot(index="epoch", columns="trial_id", values=column)
+        self._refuse_unknown("trials", *names)
+        curves = self.epochs.pivot(index="epoch", columns="trial_id", values=column)
+        if names:
+            settings = self.trials.set_index("trial_id").loc[curves.columns, [*names]]
+            curves.columns = pd.MultiIndex.from_frame(settings)
+        return curves
 
     def with_settings(self, *names: str) -> pd.DataFrame:
         """Return `epochs` with these columns of `trials` joined, by default the
-        settings in which trials differ, and the seed.
+        settings in which trials differ, arguments, and the seed.
 
         Raises:
             UserError: `trials` has no such column.
         """
         self._refuse_unknown("trials", *names)
         if not names:
-            names = (*varied(self.trials), "seed")
+            arguments = argument_columns(self.trials)
+            names = (*varied(self.trials), *arguments, "seed")
         missing = [name for name in names if name not in self.epochs]
         settings = self.trials.set_index("trial_id")[missing]
         return self.epochs.join(settings, on="trial_id")

@@ -73,7 +73,7 @@ def plain_options(
     """Return the options as `sweep.json` keeps them, with how many examples are held
     out by default."""
     values = vars(options) | {"address": options.cluster(), "dataset": dataset.source}
-    if values.get("holdout") is None:
+    if values.get("holdout") in (None, ()):
         values["holdout"] = holdout
     for name, value in values.items():
         if isinstance(value, (str, Path)):

@@ -25,6 +25,7 @@ from typing import (
 
 import numpy as np
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from mnist_tune import storage
 from mnist_tune.cli import suggestion
@@ -36,6 +37,7 @@ from mnist_tune.columns import (
     LOSS,
     RATE,
     SHARE,
+    WHOLE,
     Kind,
 )
 from mnist_tune.data.dataset import Dataset, load_dataset
@@ -49,7 +51,7 @@ from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.training.optimizers import BUILT_IN
-from mnist_tune.trial import MOST_TRIALS, Named, Training, TrialConfig
+from mnist_tune.trial import FIELDS, MOST_TRIALS, Named, Training, TrialConfig
 
 AUTO = "auto"
 """Value of `resume`: resume the sweep in `output` if there is one, else start it."""
@@ -82,7 +84,7 @@ class Options(Named):
         for option in fields(self):
             name = option.name
             hint = hints[name]
-            value = _plain(getattr(self, name), hint)
+            value = plain(getattr(self, name), hint)
             # The options are frozen, but they begin with plain values.
             object.__setattr__(self, name, value)
             if not fits(value, hint):
@@ -110,7 +112,7 @@ class Options(Named):
         return changed
 
 
-def _plain(value: Any, hint: Any) -> Any:
+def plain(value: Any, hint: Any) -> Any:
     """Return the value of an option without NumPy's numbers and arrays, as a tuple if
     it is a list or has to be one, and as a `Path` if it has to be one."""
     if hint is not Any and hasattr(value, "tolist"):
@@ -451,6 +453,24 @@ network of your own, FILE.py:FUNCTION, with arguments if need be: "net.py:mlp(wi
 OPTIMIZER_HELP = f'{", ".join(BUILT_IN)}, with arguments if need be: "adam(b1=0.8)"; or your own, FILE.py:FUNCTION.'
 
 
+def _switched(words: list[str]) -> tuple[bool, ...]:
+    """Return the values of a switch: without a word, it is on."""
+    if not words:
+        return (True,)
+    return tuple(word == "True" for word in words)
+
+
+SWITCH = PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="[{True,False} ...]",
+    instance_from_str=_switched,
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda values: list(map(str, values)),
+    choices=("True", "False"),
+)
+"""Reads a flag that is on where it stands alone, or has several values."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CrossedOptions(Training, SweepOptions):
     """How all trials of a sweep train, and settings that may have several values
@@ -463,36 +483,54 @@ class CrossedOptions(Training, SweepOptions):
     )
     optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
     batch_size: Annotated[tuple[int, ...], COUNT] = (128,)
-    """Images per step. Several values are crossed with all others, as are
-    architectures, optimizers and momenta."""
+    """Images per step. Several values are crossed with all others, as are those of
+    every setting of a trial but the epochs."""
     momentum: Annotated[tuple[float, ...], BELOW_1] = (0.0,)
     """Momentum of SGD, in [0, 1)."""
+    nesterov: Annotated[tuple[bool, ...], SWITCH] = (False,)  # type: ignore[assignment]
+    weight_decay: Annotated[tuple[float, ...], FROM_0] = (0.0,)  # type: ignore[assignment]
+    clip_norm: Annotated[tuple[float, ...], FROM_0] = (0.0,)  # type: ignore[assignment]
+    schedule: tuple[Literal["constant", "cosine", "linear"], ...] = ("constant",)  # type: ignore[assignment]
+    warmup_steps: Annotated[tuple[int, ...], WHOLE] = (0,)  # type: ignore[assignment]
+    loss: tuple[Literal["cross-entropy", "mse"], ...] = ("cross-entropy",)  # type: ignore[assignment]
+    label_noise: Annotated[tuple[int, ...], WHOLE] = (0,)  # type: ignore[assignment]
+
+    def training(self) -> dict[str, tuple[Any, ...]]:
+        """Return the values of each field of `Training`: one or several."""
+        values = {}
+        for option in fields(Training):
+            value = getattr(self, option.name)
+            if not isinstance(value, tuple):
+                value = (value,)
+            # an empty one is left to the data, as None is
+            values[option.name] = value or (None,)
+        return values
 
     def combined(self, **options: Sequence[Any]) -> Iterator[TrialConfig]:
         """Yield a trial of every combination of these, and of the values of further
         options."""
-        training = {field.name: getattr(self, field.name) for field in fields(Training)}
         combinations = crossed(
             architecture=self.own or self.architecture,
             optimizer=self.optimizer,
             batch_size=self.batch_size,
             momentum=self.momentum,
+            **self.training(),
             **options,
         )
         for combination in combinations:
-            yield TrialConfig(**training | combination)
+            yield TrialConfig(**combination)
 
 
 def crossed(**options: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """Return every combination of the values of some options, once and in order, each
-    by the name of one value: that of `seeds` is `seed`. Raises `UserError` if there are
-    more than `MOST_TRIALS` combinations."""
+    by the name of one value: that of `seeds` is `seed`, and fields of a trial keep
+    theirs. Raises `UserError` if there are more than `MOST_TRIALS` combinations."""
     names = list[str]()
     lists = list[list[Any]]()
     factors = list[str]()
     for name, values in options.items():
         distinct = list(dict.fromkeys(values))
-        names.append(name.removesuffix("s"))
+        names.append(name if name in FIELDS else name.removesuffix("s"))
         lists.append(distinct)
         if len(distinct) > 1:
             factors.append(f"{len(distinct)} {words(name)}")

@@ -34,6 +34,7 @@ from mnist_tune.tuning.options import (
     annotated,
     fits,
     hints_of,
+    plain,
 )
 
 
@@ -140,11 +141,7 @@ def values_of(
     for name, hint in hints_of(kind).items():
         if name not in recorded:
             continue
-        value = recorded[name]
-        if isinstance(value, list):
-            value = tuple(value)
-        if isinstance(value, str) and not fits(value, hint):
-            value = Path(value)
+        value = plain(recorded[name], hint)
         if not fits(value, hint):
             raise UserError(
                 f"{where} records that {words(name)} is {str(value)[:80]!r}, which it can't be"

@@ -5,10 +5,12 @@ import re
 import pytest
 
 from mnist_tune import SweepOptions, UserError
+from mnist_tune.cli import parse
 from mnist_tune.commands import lr_regimes
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.tuning import dry_run
+from mnist_tune.tuning.sweep import combinations
 
 
 def test_trials_go_from_the_middle_of_the_range_outwards():
@@ -38,6 +40,41 @@ def test_all_values_are_crossed_once_and_a_seed_sets_the_batch_order_too():
         assert trial.epochs == 7
         assert trial.holdout == 50
         assert trial.drop_last
+
+
+CROSSED = {
+    "architecture": ["mlp-8-tanh", "mlp-9-tanh"],
+    "batch_size": [32, 64],
+    "momentum": [0.5, 0.9],
+    "nesterov": [False, True],
+    "weight_decay": [0.001, 0.1],
+    "clip_norm": [0.0, 1.0],
+    "schedule": ["constant", "cosine"],
+    "warmup_steps": [0, 20],
+    "loss": ["cross-entropy", "mse"],
+    "drop_last": [False, True],
+    "label_noise": [0, 10],
+    "holdout": [50, 100],
+}
+"""Two values of each setting."""
+
+
+def test_every_setting_is_crossed_as_run_sweep_crosses_it():
+    words = ["--learning-rates", "0.1", "0.2", "--seeds", "0"]
+    for name, values in CROSSED.items():
+        words += ["--" + name.replace("_", "-"), *map(str, values)]
+    trials = parse(LearningRateRegimes, words).trials()
+    fields = CROSSED | {"learning_rate": [0.1, 0.2], "epochs": 10}
+    expected = combinations(fields)
+    assert len(trials) == 2**13
+    assert set(trials) == set(expected)
+
+
+def test_a_switch_without_a_value_is_on():
+    words = ["--momentum", "0.9", "--nesterov", "--drop-last"]
+    options = parse(LearningRateRegimes, words)
+    assert options.nesterov == (True,)
+    assert options.drop_last == (True,)
 
 
 @pytest.mark.parametrize(

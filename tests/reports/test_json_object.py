@@ -180,7 +180,8 @@ def test_the_fields_of_the_schema_are_those_of_the_answers(name):
 
 def test_the_columns_of_the_schema_are_those_of_the_tables():
     described = DEFS["trial"]["properties"]
-    assert list(described) == [column.name for column in TRIALS]
+    columns = [column.name for column in TRIALS]
+    assert list(described) == [*columns, "arguments"]
     types = {str: "string", bool: "boolean", int: "integer", float: "number"}
     for column in TRIALS:
         definition = described[column.name]

@@ -10,7 +10,7 @@ from changed_sweeps import by_rate, with_columns, with_epochs, with_meta, with_t
 from recorded_data import OF_A_TASK
 
 from mnist_tune.reports.measures import Axis
-from mnist_tune.reports.page import page
+from mnist_tune.reports.page import _recorded, page
 from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import View, range_of
 
@@ -41,6 +41,60 @@ def test_rows_are_settings_by_rate_with_the_regime_that_the_sentence_names(
     assert view.settings["learning_rate"].tolist() == [0.1, 1]
     assert view.settings["regime"].tolist() == ["converged", "oscillating"]
     assert "oscillates 1 (1 of 2 seeds)" in view.answers[0].lines[1]
+
+
+def shown(sweep):
+    """The names of curves, and the first two columns of the table."""
+    view = View([sweep])
+    first, second, *_ = columns(view)
+    titles = {first.title: first.cells, second.title: second.cells}
+    return view.settings["name"].tolist(), titles
+
+
+def test_networks_that_differ_in_an_argument_are_named_by_it(made_up_sweep):
+    names = [f"/home/anna/net.py:cnn(width={width})" for width in (128, 1, 16)]
+    curves, table = shown(made_up_sweep([0.1], architectures=names))
+    assert curves == ["width=1 0.1", "width=16 0.1", "width=128 0.1"]
+    assert table["width"] == ["1", "16", "128"]
+
+
+def test_a_network_with_its_default_is_told_from_one_with_an_argument(made_up_sweep):
+    names = ["net.py:cnn", "net.py:cnn(width=16)"]
+    curves, table = shown(made_up_sweep([0.1], architectures=names))
+    assert curves == ["width=16 0.1", "default 0.1"]
+    assert table["width"] == ["16", "–"]
+
+
+def test_networks_are_named_by_what_differs_alone(made_up_sweep):
+    names = ["mlp-4-tanh", "net.py:cnn(width=8, depth=2)"]
+    names.append("net.py:cnn(width=16, depth=2)")
+    curves, table = shown(made_up_sweep([0.1], architectures=names))
+    assert curves == [
+        "mlp-4-tanh 0.1",
+        "net.py:cnn width=8 0.1",
+        "net.py:cnn width=16 0.1",
+    ]
+    assert table["architecture"] == ["mlp-4-tanh", "net.py:cnn", "net.py:cnn"]
+    assert table["width"] == ["–", "8", "16"]
+
+
+def test_texts_that_their_arguments_do_not_tell_apart_are_shown_as_they_are(
+    made_up_sweep,
+):
+    names = ["net.py:cnn(16)", "net.py:cnn(32)", "net.py:cnn(8, width='8')"]
+    names.append("net.py:cnn(8, width=8)")
+    curves, table = shown(made_up_sweep([0.1], architectures=names))
+    assert set(table["architecture"]) == set(names)
+    assert len(set(curves)) == 4
+
+
+def test_an_argument_may_have_the_name_of_a_column_of_the_view(made_up_sweep):
+    names = [f"net.py:lora(rank={rank}, key={-rank})" for rank in (4, 8)]
+    sweep = made_up_sweep([0.1, 0.2], architectures=names)
+    table = _recorded(View([sweep]))
+    assert sorted(table["rank"]) == [4, 4, 8, 8]
+    assert sorted(table["key"]) == [-8, -8, -4, -4]
+    assert "setting" not in table
 
 
 def test_two_seeds_have_no_interval_and_one_has_that_of_its_images(made_up_sweep):

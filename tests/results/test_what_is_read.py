@@ -155,6 +155,65 @@ def test_a_column_that_is_not_there_is_a_line(in_pairs):
         in_pairs.sharpness()
 
 
+CALLS = [
+    "net.py:cnn(width=8)",
+    "net.py:cnn(width=16, momentum=0.5)",
+    "net.py:cnn(width='wide', pool=True)",
+    "mlp-4-tanh",
+]
+
+
+def test_arguments_of_own_code_are_columns(made_up_sweep):
+    sweep = made_up_sweep([0.1], architectures=CALLS[:2], optimizer="adam(b1=0.8)")
+    for read in (sweep, load_sweep(sweep.path)):
+        assert read.trials["width"].tolist() == [8, 16]
+        assert read.trials["architecture_momentum"].tolist()[1] == 0.5
+        assert read.trials["optimizer_b1"].tolist() == [0.8, 0.8]
+        assert read.trials["momentum"].tolist() == [0, 0]
+        assert set(read.with_settings()["width"]) == {8, 16}
+        assert read.by("width")["width"].tolist() == [8, 16]
+    stored = pd.read_parquet(sweep.path / "trials.parquet")
+    assert stored["width"].tolist() == [8, 16]
+
+
+def test_a_plot_of_curves_may_have_settings_in_its_legend(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2], architectures=CALLS[:2])
+    curves = sweep.curves("test_accuracy", "width", "learning_rate")
+    assert curves.shape == (4, 4)
+    assert curves[16, 0.2].tolist() == sweep.curves("test_accuracy")["00003"].tolist()
+    with pytest.raises(UserError, match="trials has no column 'depth'"):
+        sweep.curves("test_accuracy", "depth")
+
+
+def test_arguments_of_several_kinds_are_texts_and_those_not_given_are_gaps(
+    made_up_sweep,
+):
+    trials = made_up_sweep([0.1], architectures=CALLS).trials
+    assert trials["width"].tolist()[:3] == ["8", "16", "wide"]
+    assert trials["width"].isna().tolist() == [False, False, False, True]
+    assert trials["pool"].isna().tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("argument", "column"),
+    [
+        ("width", "width"),
+        ("seed", "architecture_seed"),
+        ("stop_when_diverged", "architecture_stop_when_diverged"),
+        ("step", "architecture_step"),
+        ("score_f1", "architecture_score_f1"),
+        ("optimizer_b1", "architecture_optimizer_b1"),
+        ("key", "key"),
+        ("rank", "rank"),
+    ],
+)
+def test_an_argument_never_takes_the_place_of_a_column(made_up_sweep, argument, column):
+    name = f"net.py:cnn({argument}=7)"
+    sweep = made_up_sweep([0.1, 0.2], architectures=[name, "net.py:cnn"])
+    assert sweep.trials[column].tolist()[:2] == [7, 7]
+    assert list(sweep.trials).count(column) == 1
+
+
 # --- journals
 
 

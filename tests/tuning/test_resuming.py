@@ -64,8 +64,8 @@ def folder(tmp_path):
         options |= changed
         for key in without:
             del options[key]
-        schedule = options.get("schedule", "constant")
-        trial = TrialConfig(learning_rate=0.1, schedule=schedule)
+        [schedule] = np.atleast_1d(options.get("schedule", "constant"))
+        trial = TrialConfig(learning_rate=0.1, schedule=str(schedule))
         record = {
             "name": name,
             "trials": {"00000": trial.to_dict()},
@@ -107,6 +107,8 @@ def values_of(option):
         values = VALUES[option.name]
     elif isinstance(option.default, bool):
         values = (not option.default, not option.default)
+    elif "bool" in str(option.type):
+        values = (True, True)
     elif "float" in str(option.type):
         values = (0.5, 0.6)
     elif option.name == "epochs":
@@ -283,6 +285,18 @@ def test_recorded_options_have_their_types(folder):
         where = folder("lr_regimes", **{name: value})
         with pytest.raises(UserError, match=line):
             resumed_with(LearningRateRegimes, where, {})
+
+
+def test_a_folder_from_before_settings_were_lists_is_resumed(folder):
+    one_value = {"weight_decay": 0.1, "schedule": "cosine", "holdout": 0}
+    one_value |= {"nesterov": True, "momentum": [0.9], "drop_last": False}
+    where = folder("lr_regimes", **one_value)
+    options = resumed_with(LearningRateRegimes, where, {"weight_decay": (0.1,)})
+    assert options.weight_decay == (0.1,)
+    assert options.schedule == ("cosine",)
+    assert options.holdout == (0,)
+    assert options.nesterov == (True,)
+    assert options.drop_last == (False,)
 
 
 @pytest.mark.promise("A folder can't ask for more than 100,000 trials")
