@@ -502,3 +502,18 @@ def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before
 def has_the_same_epoch(report, other):
     """Whether another seed of the rate has reported the epoch."""
     return (report.epoch, report.rate) == (other.epoch, other.rate)
+
+
+@pytest.mark.parametrize("reports", [1, 4])
+def test_a_trial_that_runs_its_course_stops_no_seed_of_its_setting(sweep, reports):
+    """As `--patience` ends it, perhaps within an epoch: nothing is decided then."""
+    sweep.fates._verdict = lambda trial_id, setting: "slow"
+    for epoch in (1, 2, 3, 4):
+        sweep.report("over", CHANCE, epoch, rate=0.01, reports=reports)
+        sweep.report("seed", CHANCE, epoch, rate=0.01, seed=1, reports=reports)
+    sweep.proposed = True
+    row = sweep.row(5, CHANCE[4]) | {"stop_reason": "patience"}
+    assert sweep.fates.take_up("over", None, row) == ""
+    more = {"rate": 0.01, "seed": 1, "reports": reports}
+    assert sweep.report("seed", CHANCE, 5, **more) == ""
+    assert sweep.report("seed", CHANCE, 6, proposed=True, **more) == "slow"
