@@ -228,9 +228,9 @@ class Concurrent:
         return TrialConfig(learning_rate=rate, epochs=self.epochs, **seeds)
 
     def report(self, name, rate, curve, epochs, seed=0, losses=None, peak=1.0):
-        """Report epochs of a curve of accuracies, and return what was said."""
+        """Report epochs of a curve of accuracies, and return the verdict after each."""
         config = self.config(rate, seed)
-        said = []
+        verdicts = []
         for epoch in epochs:
             accuracy = float(curve[epoch - 1])
             loss = 4 * (1 - accuracy)
@@ -244,8 +244,8 @@ class Concurrent:
                 untrained_loss=2.4,
                 step_loss_max=peak,
             )
-            said.append(self.fates.take_up(name, config, row))
-        return said
+            verdicts.append(self.fates.take_up(name, config, row))
+        return verdicts
 
 
 def test_what_got_to_its_rung_first_is_judged_again_once_a_faster_trial_is_ahead(
@@ -290,10 +290,10 @@ def test_a_loss_above_a_guess_stops_no_trial_that_learns(epoch_row):
     losses = np.linspace(2.39, 2.32, 5)
     assert not any(trials.report("fast", 1.0, np.full(10, 0.99), range(1, 11)))
     learns = np.linspace(0.2, 0.5, 5)
-    said = trials.report("learns", 0.1, learns, range(1, 6), losses=losses)
-    assert said == [""] * 5
-    said = trials.report("at chance", 0.01, CHANCE, range(1, 6), losses=losses)
-    assert said == ["", "", "", "", "slow"]
+    verdicts = trials.report("learns", 0.1, learns, range(1, 6), losses=losses)
+    assert verdicts == [""] * 5
+    verdicts = trials.report("at chance", 0.01, CHANCE, range(1, 6), losses=losses)
+    assert verdicts == ["", "", "", "", "slow"]
 
 
 def test_what_had_learned_and_is_at_chance_is_stopped_once_nothing_moves(epoch_row):
@@ -304,10 +304,10 @@ def test_what_had_learned_and_is_at_chance_is_stopped_once_nothing_moves(epoch_r
     trials = Concurrent(epoch_row, epochs=12)
     assert not any(trials.report("fast", 0.1, np.full(10, 0.99), range(1, 11)))
     epochs = range(1, 12)
-    said = trials.report("moves", 2.0, wandering, epochs, losses=moving, peak=20)
-    assert said == [""] * 11
-    said = trials.report("dead", 3.0, accuracies, range(1, 9), losses=dead, peak=20)
-    assert said == [""] * 7 + ["dead"]
+    verdicts = trials.report("moves", 2.0, wandering, epochs, losses=moving, peak=20)
+    assert verdicts == [""] * 11
+    verdicts = trials.report("dead", 3.0, accuracies, range(1, 9), losses=dead, peak=20)
+    assert verdicts == [""] * 7 + ["dead"]
 
 
 LOSSES = st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan])

@@ -99,8 +99,8 @@ def register_mine():
 
 
 def test_a_sweep_records_how_many_examples_it_evaluates(monkeypatch, images, tmp_path):
-    more = some_images(10_020, 24_000)
-    monkeypatch.setattr(SweepOptions, "load", lambda *_: more)
+    larger = some_images(10_020, 24_000)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: larger)
     usual = opened(tmp_path / "usual", [{}])
     assert usual["options"]["train_evaluation"] == 10_000
     whole = opened(tmp_path / "whole", [{}], train_evaluation="all")
@@ -112,8 +112,8 @@ def test_a_resumed_sweep_evaluates_as_many_as_before(
     evaluated, monkeypatch, images, tmp_path
 ):
     """Older versions recorded nothing, and evaluated all."""
-    more = some_images(10_020, 24_000)
-    monkeypatch.setattr(SweepOptions, "load", lambda *_: more)
+    larger = some_images(10_020, 24_000)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: larger)
     folder = tmp_path / "s"
     record = opened(folder, [{}])
     record["options"]["train_evaluation"] = evaluated
