@@ -48,7 +48,8 @@ def argument_columns(trials: pd.DataFrame) -> list[str]:
 def given_arguments(trials: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the arguments of each trial, by their columns."""
     networks, optimizers = (trials[call].map(_by_call(trials[call])) for call in CALLS)
-    return [own | more for own, more in zip(networks, optimizers, strict=True)]
+    pairs = zip(networks, optimizers, strict=True)
+    return [network | optimizer for network, optimizer in pairs]
 
 
 def arguments_of(calls: pd.Series) -> pd.DataFrame:
