@@ -287,7 +287,8 @@ def _alike_scores(sweep: Judged) -> Iterator[str]:
     """Yield that a task scores training and held-out examples alike: a score that draws
     its examples may not ask which they are."""
     split = held_out(sweep.trials)
-    if sweep.record.data.flag != "task" or f"{split}_loss" not in sweep.epochs:
+    is_ours = sweep.record.data.flag == "task" and not sweep.record.is_elsewhere
+    if not is_ours or f"{split}_loss" not in sweep.epochs:
         return
     losses = sweep.epochs[["train_loss", f"{split}_loss"]].astype(float)
     losses = losses[np.isfinite(losses).any(axis=1)]
