@@ -20,7 +20,7 @@ from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError, closest
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.node_name import node_name
-from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.execution.process_setup import WorkerSettings, referred
 from mnist_tune.execution.program_error import classifying
 from mnist_tune.loop import Loop, Run
 from mnist_tune.named_code import parse_call
@@ -78,7 +78,7 @@ class OwnLoop:
             self._device = "cpu"
         os.environ |= facts.env
         # It is imported only now, since that may start what reads these variables.
-        register_own(settings.own_code)
+        register_own(referred(settings.own_code))
 
     def attach(
         self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None

@@ -62,8 +62,10 @@ class WorkerSettings:
     """The seconds that an epoch may take in any case; 0 is for ever."""
     data_memory: float | None = None
     """Bytes of a device's memory that the data may take; None is half of a GPU's."""
-    own_code: Code = ({}, {})
-    """The user's networks and optimisers."""
+    own_code: Code | list[Any] = ({}, {})
+    """The user's networks and optimisers, or a list with Ray's reference to them.
+    Whatever their size, the settings are small: Ray starts an actor anew with its first
+    arguments, but forgets large ones."""
     loop: Loop | None = None
     """What is known of the loops that trials train; None for networks and tasks."""
     gpus: float = 0.0
@@ -81,14 +83,10 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     configure_jax(settings)
     from mnist_tune.execution.pool import LanePool
 
-    register_own(settings.own_code)
-    # only now: the types of a task's batch may be the user's own
-    if isinstance(dataset, list):
-        import ray
-
-        [dataset] = ray.get(dataset)
+    register_own(referred(settings.own_code))
     return LanePool(
-        dataset,
+        # only now: the types of a task's batch may be the user's own
+        referred(dataset),
         capacity,
         settings.train_evaluation,
         settings.sharpness,
@@ -97,6 +95,16 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
         settings.report_every,
         settings.best_by,
     )
+
+
+def referred(value: Any) -> Any:
+    """Return a value, or what Ray's reference in a list refers to."""
+    if not isinstance(value, list):
+        return value
+    import ray
+
+    [referred_to] = ray.get(value)
+    return referred_to
 
 
 def configure_jax(settings: WorkerSettings) -> None:

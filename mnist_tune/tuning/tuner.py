@@ -132,7 +132,7 @@ def _worker_settings(opened: Opened, loop: Loop | None, gpus: float) -> WorkerSe
         best_by=best_by,
         hang_s=60 * options.hang_minutes,
         data_memory=data_memory,
-        own_code=own_code(),
+        own_code=[ray.put(own_code())],
         loop=loop,
         gpus=gpus,
         umask=worker_umask,

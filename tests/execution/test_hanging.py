@@ -3,6 +3,7 @@ and its trial."""
 
 import itertools
 import math
+import os
 import re
 import threading
 import time
@@ -125,6 +126,7 @@ def sleeping(folder):
     third."""
     journal = folder / "sweep" / "journal.jsonl"
     asleep = folder / "asleep"
+    much = os.urandom(200_000)  # Ray does not keep so much for an actor's next start
 
     def sleep():
         if (
@@ -136,6 +138,8 @@ def sleeping(folder):
             time.sleep(10_000)
 
     def factory(data):
+        assert len(much) == 200_000
+
         def init(key):
             return jnp.zeros((data.size, data.classes))
 
