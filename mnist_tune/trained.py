@@ -14,7 +14,7 @@ from mnist_tune import storage
 from mnist_tune.data.own import examples_of, type_of, unmasked
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError, closest
-from mnist_tune.execution.checkpoint import OPTIMIZER, Checkpoint
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.invocation import words
 from mnist_tune.judged import Judged
 from mnist_tune.named_code import parse_call
@@ -327,12 +327,8 @@ def _trained(
     kinds = {}
     for path, leaf in leaves:
         kinds[jax.tree_util.keystr(path)] = (leaf.shape, leaf.dtype)
-    saved = {}
-    saved_kinds = {}
-    for name, array in checkpoint.arrays.items():
-        if not name.startswith(OPTIMIZER):
-            saved[name] = array
-            saved_kinds[name] = (array.shape, array.dtype)
+    saved = checkpoint.without_optimizer().arrays
+    saved_kinds = {name: (array.shape, array.dtype) for name, array in saved.items()}
     if kinds != saved_kinds:
         what = f"{trial.architecture} is not what trained"
         names = ", ".join([*saved][:3])

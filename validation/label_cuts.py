@@ -446,11 +446,8 @@ Stops = dict[str, tuple[str, int]]
 def stops(sweep: Sweep, largest_first: bool) -> Stops:
     """Return why, and after which epoch, the default scheduler stops trials of a
     sweep."""
-    grace_period = min(SweepOptions().grace_period, sweep.asked)
-    scheduler = RegimeStopping(grace_period, Run(), sweep.data)
-    configs = {}
-    for trial in sweep.trials.to_dict("records"):
-        configs[str(trial["trial_id"])] = config_of(trial, sweep.asked)
+    scheduler = RegimeStopping(grace_period(sweep), Run(), sweep.data)
+    configs = configs_of(sweep)
     stopped: Stops = {}
     for row in rows_in_order(sweep, configs, largest_first):
         trial_id = str(row["trial_id"])
@@ -462,6 +459,18 @@ def stops(sweep: Sweep, largest_first: bool) -> Stops:
         if reason and row["epoch"] < sweep.asked:
             stopped[trial_id] = reason, int(row["epoch"])
     return stopped
+
+
+def grace_period(sweep: Sweep) -> int:
+    return min(SweepOptions().grace_period, sweep.asked)
+
+
+def configs_of(sweep: Sweep) -> dict[str, TrialConfig]:
+    """Return the config of each trial."""
+    configs = {}
+    for trial in sweep.trials.to_dict("records"):
+        configs[str(trial["trial_id"])] = config_of(trial, sweep.asked)
+    return configs
 
 
 def config_of(trial: dict[str, Any], epochs: int) -> TrialConfig:

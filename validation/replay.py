@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import ASHAScheduler
 
-from mnist_tune import SweepOptions
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.tuning.early_stopping import ASHA, RegimeStopping
 from mnist_tune.tuning.run import Run
-from validation.label_cuts import Stops, Sweep, config_of, rows_in_order
+from validation.label_cuts import Stops, Sweep, configs_of, grace_period, rows_in_order
 
 Row = dict[str, Any]
 
@@ -111,18 +110,6 @@ def asha(sweep: Sweep, reduction: float = 3) -> Scheduler:
         return ""
 
     return take_up
-
-
-def grace_period(sweep: Sweep) -> int:
-    return min(SweepOptions().grace_period, sweep.asked)
-
-
-def configs_of(sweep: Sweep) -> dict[str, Any]:
-    """Return the config of each trial."""
-    configs = {}
-    for trial in sweep.trials.to_dict("records"):
-        configs[str(trial["trial_id"])] = config_of(trial, sweep.asked)
-    return configs
 
 
 @dataclass

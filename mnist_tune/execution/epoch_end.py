@@ -56,7 +56,8 @@ def epoch_row(
         "ended_at": time.time(),
         **batch,
     }
-    columns |= step_columns(losses, before, config, data, first)
+    begun = begun_window(losses, config, data, first)
+    columns |= step_columns(losses, len(begun), before, config, data, first)
     columns["finite"] = bool(np.isfinite(losses).all() and math.isfinite(train_loss))
     if measured is not None:
         columns |= sharpness_columns(measured, before)
@@ -77,25 +78,23 @@ def epoch_row(
             train_loss, before.untrained_loss, least_loss, before.untrained_deviation
         )
     row = EpochRow(diverged=diverged, **columns)
-    stored = before.stored() | {
-        "least_loss": least_loss,
-        "begun_window": begun_window(losses, config, data, first),
-    }
+    stored = before.stored() | {"least_loss": least_loss, "begun_window": begun}
     return row, Memory.after(row, stored)
 
 
 def step_columns(
     losses: np.ndarray,
+    rest: int,
     before: Memory,
     config: TrialConfig,
     data: DeviceData,
     first: int = 0,
 ) -> dict[str, Any]:
-    """Return the columns that the losses of an epoch's steps have. The arguments are as
+    """Return the columns that the losses of an epoch's steps have. The last `rest` of
+    them belong to a window that goes on after this report. The other arguments are as
     in `epoch_row`."""
     size = config.batch_size
     begun = len(before.begun_window)
-    rest = len(begun_window(losses, config, data, first))
     windowed = np.concatenate([before.begun_window, losses])
     windowed = windowed[: len(windowed) - rest]
     images = data.train_count - (first - begun) * size

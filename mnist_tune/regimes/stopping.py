@@ -148,11 +148,9 @@ class RegimeRules(Halving):
     def remember(self, trial_id: str, epoch: int, loss: float, diverged: bool) -> None:
         """Take up an epoch's row of before, which led to no stop or to one that
         `remember_stop` tells."""
-        config, setting = self._trials[trial_id]
+        _, setting = self._trials[trial_id]
         is_worse = self.propose(trial_id, epoch, loss)
-        has_ended = self._courses.get(trial_id) == epoch
-        ends = has_ended or config.stop_reason(epoch, diverged)
-        if is_worse and not ends:
+        if is_worse and not self._ends(trial_id, epoch, diverged):
             setting.is_proposed = True
         setting.decided = max(setting.decided, epoch)
 
@@ -164,10 +162,9 @@ class RegimeRules(Halving):
     def judge(self, trial_id: str, epoch: int, loss: float, diverged: bool) -> str:
         """Return the reason for which a trial is stopped after an epoch; empty if it
         goes on. Its row is in the histories by then."""
-        config, setting = self._trials[trial_id]
+        _, setting = self._trials[trial_id]
         self._changed[setting.siblings][trial_id] = None
-        has_ended = self._courses.get(trial_id) == epoch
-        ends = has_ended or config.stop_reason(epoch, diverged)
+        ends = self._ends(trial_id, epoch, diverged)
         is_worse = self.propose(trial_id, epoch, loss)
         if is_worse and not ends:
             setting.is_proposed = True
@@ -177,6 +174,13 @@ class RegimeRules(Halving):
             setting.stops[epoch] = self._verdict(trial_id, setting)
         setting.decided = max(setting.decided, epoch)
         return setting.stops.get(epoch, "")
+
+    def _ends(self, trial_id: str, epoch: int, diverged: bool) -> bool:
+        """Return whether a trial ends after an epoch, whatever its peers do."""
+        if self._courses.get(trial_id) == epoch:
+            return True
+        config, _ = self._trials[trial_id]
+        return bool(config.stop_reason(epoch, diverged))
 
     def _verdict(self, trial_id: str, setting: Configuration) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where

@@ -94,7 +94,7 @@ def test_a_trial_that_is_dead_is_stopped(tmp_path):
 
 
 def test_other_settings_are_no_peers(experiment):
-    """Of another width, nobody knows yet how fast it learns."""
+    """Nobody knows yet how fast a network of another width learns."""
     experiment.run("fast", FAST, lr=1.0, net={"width": 8})
     assert experiment.run("slow", SLOW, lr=0.01, net={"width": 16}) is None
     assert experiment.run("slow too", SLOW, lr=0.01, net={"width": 8}) == 5
