@@ -29,8 +29,8 @@ from mnist_tune.judged import judged
 from mnist_tune.results.journal import Journal
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.tables import tables_of
-from validation.label_cuts import SETS, Sweep
-from validation.replay import ORDERS, Replay, configs_of, ours, replay
+from validation.label_cuts import SETS, Sweep, configs_of
+from validation.replay import ORDERS, Replay, ours, replay
 from validation.stopping_orders import sweeps_of
 
 SHARES = 1 / 4, 1 / 2, 3 / 4

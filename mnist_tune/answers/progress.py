@@ -20,6 +20,9 @@ class Progress:
     """Those whose process gives no sign of life."""
     open: int
     """Those that were interrupted: a resume goes on with them."""
+    trained: float
+    """The share of the epochs that has been trained: of all, if no trial is stopped
+    from now on."""
 
     @property
     def live(self) -> int:
@@ -36,4 +39,8 @@ def progress(trials: pd.DataFrame) -> Progress:
     reasons = trials["stop_reason"]
     running, waiting, unknown = (int(reasons.eq(name).sum()) for name in LIVE_REASONS)
     is_open = int(reasons.isin(OPEN_REASONS).sum())
-    return Progress(len(trials), running, waiting, unknown, is_open)
+    unfinished = trials[reasons.isin([*LIVE_REASONS, *OPEN_REASONS])]
+    left = (unfinished["epochs_asked"] - unfinished["epochs_run"]).clip(lower=0)
+    run = float(trials["epochs_run"].sum())
+    trained = run / max(run + float(left.sum()), 1.0)
+    return Progress(len(trials), running, waiting, unknown, is_open, trained)

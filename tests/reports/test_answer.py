@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from mnist_tune.regimes import measured_edge
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.ranking import Ranking
-from mnist_tune.reports.answer import answer, keys
+from mnist_tune.reports.answer import STAYED, answer, how_often_it_stays, keys
 from mnist_tune.reports.findings import notes
 from mnist_tune.reports.page import HINT, _hint
 from mnist_tune.reports.view import View
@@ -253,6 +254,42 @@ def test_settings_that_run_all_their_epochs_at_chance_are_not_said_to_diverge(
     guessing = answer(with_trials(sweep, test_accuracy=0.1, regime="slow"))
     assert guessing.headline[:85] == GUESSING
     assert guessing.lines == ("slow at all rates, 1e-07–1e-05",)
+
+
+@pytest.mark.parametrize(
+    ("epochs_run", "line"),
+    [
+        (2, ""),
+        (
+            6,
+            "after 50% of the epochs, 73% of such answers were final or not told apart from the final one",
+        ),
+        (
+            14,
+            "after 75% of the epochs, 83% of such answers were final or not told apart from the final one",
+        ),
+    ],
+)
+def test_an_answer_so_far_says_how_often_one_was_final(made_up_sweep, epochs_run, line):
+    """Of 20 epochs asked for, one trial has run all, and each of two so many."""
+    sweep = made_up_sweep([0.1, 0.2, 0.4], epochs=20)
+    running = with_trials(
+        sweep,
+        stop_reason=["completed", "running", "running"],
+        epochs_asked=20,
+        epochs_run=[20, epochs_run, epochs_run],
+    )
+    assert how_often_it_stays(answer(running).data) == line
+    assert (line in answer(running).lines) == bool(line)
+    ended = answer(with_trials(sweep, epochs_asked=20, epochs_run=20))
+    assert how_often_it_stays(ended.data) == ""
+
+
+def test_the_docs_have_the_shares_of_answers_that_stay():
+    page = Path(__file__).parents[2] / "docs" / "speed.md"
+    text = " ".join(page.read_text().split())
+    half, three_quarters = STAYED[0.5], STAYED[0.75]
+    assert f"{half:.0%} and {three_quarters:.0%} are near" in text
 
 
 @pytest.mark.parametrize(
