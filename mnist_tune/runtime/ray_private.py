@@ -208,6 +208,16 @@ def forget(trial: Any, trials: list[Any]) -> None:
 
 
 @private(without=nullcontext())
+def callbacks_uncounted() -> AbstractContextManager[None]:
+    """Keep Tune from counting the kinds of callbacks for Ray's usage statistics. To
+    know them, it would import MLflow and Weights & Biases if they are installed, which
+    takes 2 CPU seconds before the first trial starts. Without this, it does."""
+    from ray.air._internal import usage
+
+    return replaced(Replacement(usage, "tag_callbacks", _nothing))
+
+
+@private(without=nullcontext())
 def deaths_counted(
     is_nodes: Callable[[Exception], bool],
 ) -> AbstractContextManager[None]:

@@ -31,7 +31,12 @@ from mnist_tune.runtime.placement import (
     resources_of_nodes,
     trial_slots,
 )
-from mnist_tune.runtime.ray_private import calls_let_go, deaths_counted, keeping_ids
+from mnist_tune.runtime.ray_private import (
+    callbacks_uncounted,
+    calls_let_go,
+    deaths_counted,
+    keeping_ids,
+)
 from mnist_tune.runtime.ray_session import (
     PENDING,
     TRIAL_SLOT,
@@ -100,7 +105,13 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
         pending = max(4, int(ray.cluster_resources().get("CPU", 1)))
     try:
         bounds = variables(TRIALS | {PENDING: str(pending)})
-        with bounds, ended_by_signals(), deaths_counted(is_nodes_death), calls_let_go():
+        with (
+            bounds,
+            ended_by_signals(),
+            callbacks_uncounted(),
+            deaths_counted(is_nodes_death),
+            calls_let_go(),
+        ):
             tuner.fit()
     finally:
         if placement.settings.lanes:

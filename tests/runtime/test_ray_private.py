@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import ray
 from ray import tune
+from ray.air._internal import usage
 from ray.air.execution._internal import RayActorManager
 from ray.tune import registry
 from ray.tune.execution.tune_controller import TuneController
@@ -44,7 +45,8 @@ run_sweep("sweep", trials, options)
 WITHOUT = """
 from contextlib import nullcontext
 from mnist_tune.runtime import ray_private
-for name in ("skipped_lines", "own_parameters", "deaths_counted", "calls_let_go"):
+contexts = "skipped_lines own_parameters callbacks_uncounted deaths_counted calls_let_go"
+for name in contexts.split():
     setattr(ray_private, name, lambda *arguments: nullcontext())
 for name in ("gcs_address", "greet", "forget", "raylet_is_dead"):
     setattr(ray_private, name, lambda *arguments: None)
@@ -96,6 +98,16 @@ def test_the_nodes_that_an_autoscaler_can_start_are_known(monkeypatch):
     assert ray_private.kinds_of_nodes() == [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
 
 
+def test_callbacks_are_not_counted_for_which_mlflow_would_be_imported(monkeypatch):
+    counted = []
+    monkeypatch.setattr(usage, "_count_callbacks", counted.append)
+    with ray_private.callbacks_uncounted():
+        usage.tag_callbacks([tune.Callback()])
+    assert not counted
+    usage.tag_callbacks([tune.Callback()])
+    assert counted
+
+
 @dataclass
 class Gone:
     """A private name that a Ray may not have, what uses it, and what that gives
@@ -132,6 +144,7 @@ GONE = [
         "_process_trial_failure",
         NONE,
     ),
+    Gone("callbacks_uncounted", (), "ray.air._internal.usage", "tag_callbacks", NONE),
     Gone("calls_let_go", (), "ray.tune.experiment.trial", "validate_trainable", NONE),
 ]
 
