@@ -82,13 +82,13 @@ def read_curves(
     table = table.rename(columns=str)
     named = our_names([*table], columns or {}, settings)
     facts.refuse_gaps(named.values())
-    rows = numbered(table, named)
+    rows, unscored = numbered(table, named)
     runs = of_runs(rows)
     own = _own_values(runs, settings)
     trials = _trials(runs.drop(columns=own), name, facts.train_count)
     unread = [column for column in table if column not in named]
     data = _data(facts, name, trials)
-    remarks = [*notes(rows), *_unread(own, unread)]
+    remarks = [*notes(rows, unscored), *_unread(own, unread)]
     data["note"] = "; ".join(remarks)
     has_seeds = bool(runs["seed"].notna().all())
     options = {"target_loss": target_loss, "has_seeds": has_seeds}

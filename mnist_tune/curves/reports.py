@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from mnist_tune.curves.names import NAMES, PLACES, SETTING
 from mnist_tune.errors import UserError
-from mnist_tune.numbers import exactly
+from mnist_tune.numbers import counted, exactly, listed
 
 TEXTS = ("run", "schedule", "stop_reason")
 LOSSES = ["train_loss", "test_loss", "validation_loss"]
@@ -22,10 +22,13 @@ MISSING = ("", "nan", "none", "null", "<na>")
 FLAGS = {"True": "1", "true": "1", "False": "0", "false": "0"}
 
 
-def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
+def numbered(
+    table: pd.DataFrame, named: Mapping[str, str]
+) -> tuple[pd.DataFrame, list[float]]:
     """Return the reports of all runs in order, by our names: `place` is the epoch or
-    step of each, and `epoch` its number. The index is the number of the row. A row
-    without a score is no report. A gap repeats the score before it.
+    step of each, and `epoch` its number. The index is the number of the row. A gap
+    repeats the score before it. A row without a score is no report, unless its run had
+    none and diverged. Return the learning rates of runs without a report, too.
 
     Raises:
         UserError: a value is none that its column may hold, a run has two values of
@@ -52,13 +55,16 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     has_score = rows[SCORES].notna().any(axis=1)
     if not has_score.any():
         raise UserError("no row has a score; a row is a report of a run")
-    rows = rows[is_gone | has_score].copy()
+    has_scores = has_score.groupby(rows["run"]).transform("any")
+    blew_up = rows["diverged"].eq(1).groupby(rows["run"]).transform("any")
+    unscored = rows[~has_scores & ~blew_up].drop_duplicates("run")
+    rows = rows[has_score | is_gone | (blew_up & ~has_scores)].copy()
     rows[SCORES] = rows.groupby("run")[SCORES].ffill()
     # NaN is a loss that is not finite
     losses = rows[LOSSES].mask(is_gone)
     rows[LOSSES] = losses.mask(np.isinf(losses))
     rows["epoch"] = rows.groupby("run").cumcount() + 1
-    return rows
+    return rows, unscored["learning_rate"].tolist()
 
 
 def _by_our_names(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
@@ -129,8 +135,13 @@ def _refuse_two_values(rows: pd.DataFrame) -> None:
         _refuse(is_other, f"has another {name} than its run had before; {hint}")
 
 
-def notes(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield what the epochs of texts are, unless these are those of the table."""
+def notes(rows: pd.DataFrame, unscored: Sequence[float]) -> Iterator[str]:
+    """Yield what the epochs of texts are, unless these are those of the table, and
+    which runs are left out."""
+    if unscored:
+        what = f"{counted(len(unscored), 'run')} without any score"
+        rates = listed([exactly(rate) for rate in sorted(set(unscored))])
+        yield f"left out: {what}, of rate {rates}; where one blew up, give it diverged"
     places = rows["place"]
     if places.ne(rows["epoch"]).any():
         first, last = exactly(places.min()), exactly(places.max())

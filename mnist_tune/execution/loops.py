@@ -110,11 +110,22 @@ class OwnLoop:
         start = time.time()
         with classifying():
             report = next(self._generator, None)
-        self._row = row = self._next_row(report, time.time() - start)
+        try:
+            self._row = row = self._next_row(report, time.time() - start)
+        except UserError as error:
+            raise UserError(f"{error}{self._line()}") from None
         self._run.epochs_done = row.epoch
         if row.epoch % self._save_every == 0:
             self.save(lane_id, state)
         return row
+
+    def _line(self) -> str:
+        """Return the file and the line of the loop's last `yield`; empty if it has
+        ended, or is no plain generator."""
+        frame = getattr(self._generator, "gi_frame", None)
+        if frame is None:
+            return ""
+        return f" ({frame.f_code.co_filename}:{frame.f_lineno})"
 
     def _next_row(self, report: Any, seconds: float) -> EpochRow:
         epoch = self._run.epochs_done + 1

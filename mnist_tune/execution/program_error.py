@@ -57,7 +57,9 @@ class DeviceError(Exception):
     may: once a GPU has failed, its process meets the same error again and again."""
 
 
-def classified(error: Exception) -> UserError | OutOfMemoryError | DeviceError:
+def classified(
+    error: Exception | SystemExit,
+) -> UserError | OutOfMemoryError | DeviceError:
     """Return what an exception is. A `UserError` ends one trial, for a lack of memory
     lanes train in smaller batches, and after a failure of the device its process ends,
     and its trials go on elsewhere."""
@@ -120,7 +122,8 @@ def classifying() -> Iterator[None]:
     """Raise what is raised within as what it is."""
     try:
         yield
-    except Exception as error:
+    # else a user's sys.exit would end the process, again and again
+    except (Exception, SystemExit) as error:
         classified_error = classified(error)
         if classified_error is error:
             raise

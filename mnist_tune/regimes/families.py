@@ -116,12 +116,14 @@ def whole_course(trials: pd.DataFrame) -> pd.Series:
 
 
 def held_out(trials: pd.DataFrame) -> str:
-    """Return the split that these trials are compared on: validation if each that
-    trained has it, else test."""
-    trained = trials[trials["epochs_run"] > 0]
+    """Return the split that these trials are compared on: validation if each that was
+    measured has it, else test. One that blew up may have been measured on neither."""
     # of a task, perhaps a loss alone
-    names = ("validation_accuracy", "validation_loss")
-    is_measured = trained.reindex(columns=names).notna().any(axis=1)
-    if len(trained) and is_measured.all():
+    splits = {}
+    for split in ("validation", "test"):
+        columns = trials.reindex(columns=[f"{split}_accuracy", f"{split}_loss"])
+        splits[split] = columns.notna().any(axis=1)
+    has_test_alone = splits["test"] & ~splits["validation"]
+    if splits["validation"].any() and not has_test_alone.any():
         return "validation"
     return "test"

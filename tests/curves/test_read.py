@@ -1,6 +1,7 @@
 """Curves of theirs are judged as those of this package are."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -363,3 +364,26 @@ def test_a_folder_that_is_no_experiment_is_a_line(tmp_path):
     rows.symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(UserError, match=r"can't read .*result.json"):
         read_curves(folder, chance=0.1, test_examples=100)
+
+
+def test_runs_that_blew_up_before_they_were_measured_count_as_diverged():
+    rows = table(rates=(0.1, 1.0)).rename(
+        columns={"test_accuracy": "validation_accuracy"}
+    )
+    lost = rows["learning_rate"] == 1.0
+    rows.loc[lost, ["validation_accuracy", "train_loss"]] = math.nan
+    rows["diverged"] = lost
+    sweep = read_curves(rows, **ACCURACY)
+    diverged = sweep.trials["regime"] == "diverged"
+    assert diverged.tolist() == (sweep.trials["learning_rate"] == 1.0).tolist()
+    assert sweep.trials["epochs_asked"].unique().tolist() == [15]
+    assert sweep.answer().headline.startswith("Train with 0.1: held-out accuracy 0.96")
+
+
+def test_runs_without_any_score_are_said_to_be_left_out():
+    rows = table(rates=(0.1, 1.0))
+    rows.loc[rows["learning_rate"] == 1.0, ["test_accuracy", "train_loss"]] = math.nan
+    sweep = read_curves(rows, **ACCURACY)
+    assert sweep.trials["learning_rate"].unique().tolist() == [0.1]
+    note = "left out: 2 runs without any score, of rate 1; where one blew up, give it diverged"
+    assert sweep.record.dataset["note"] == note

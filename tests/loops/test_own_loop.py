@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,22 @@ def test_an_exception_names_the_line_of_the_users_code(own_loop, levels, tmp_pat
     assert str(raised.value) == f"ValueError: out of ideas ({file}:{number})"
 
 
+def test_a_loop_that_exits_ends_its_trial_with_the_line(tmp_path):
+    """Else its process would end, and the trial be tried again."""
+
+    def train(run):
+        yield LOSSES
+        sys.exit("no data")
+
+    loop = Loop(train, guess=2.3)
+    register("made", "loop")(loop)
+    pool = OwnLoop(WorkerSettings(), loop)
+    pool.attach("00000", trial("made"))
+    pool.epoch("00000", tmp_path / "00000.npz")
+    with pytest.raises(ProgramError, match=r"^SystemExit: no data \(.*py:\d+\)$"):
+        pool.epoch("00000", tmp_path / "00000.npz")
+
+
 def test_variables_are_set_before_its_file_is_imported(own_loop, levels):
     os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
     own_loop(threads=3)
@@ -192,7 +209,11 @@ def test_what_is_no_row_is_refused(reports, line, tmp_path):
     pool.attach("00000", trial("made"))
     with pytest.raises(UserError) as refused:
         pool.epoch("00000", tmp_path / "00000.npz")
-    assert str(refused.value) == line
+    place = ""
+    if reports:
+        lines = Path(__file__).read_text().splitlines()
+        place = f" ({__file__}:{1 + lines.index('        yield from reports')})"
+    assert str(refused.value) == line + place
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])

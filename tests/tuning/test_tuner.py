@@ -101,7 +101,7 @@ def test_processes_get_what_was_asked_for(
     [settings] = placed
     assert settings.states == writer.states
     assert settings.token == writer.token
-    assert settings.own_code == "the code"
+    assert settings.own_code == ["the code"]
     assert settings.train_evaluation == 500
     assert settings.sharpness.every == 3
     assert settings.save_every == 4
