@@ -51,6 +51,9 @@ class Read:
     """A second table, with runs of the settings that the first can't rank, trained with
     the fresh seeds that its answer asks for; it may have all rows of the first, too.
     These decide which setting is best: seeds of the first table do not count."""
+    tolerance: float | None = None
+    """With a second table, how much worse than the best the named setting may be, in
+    accuracy or loss. By default, half the standard error of one run's score."""
     all: bool = False
     """Print one line per trial. By default, seeds share a line, and a large sweep is
     summarised by ranges of rates."""
@@ -65,9 +68,13 @@ class Read:
     def read(self) -> Sweep:
         """Return the sweep of the table or, with a second one, the decision."""
         first = self._read(self.curves)
-        if self.again is None:
-            return first
-        return decide_curves(first, self._read(self.again))
+        if self.again is not None:
+            return decide_curves(first, self._read(self.again), self.tolerance)
+        if self.tolerance is not None:
+            raise UserError(
+                "--tolerance is of a decision; add --again with the table that decides"
+            )
+        return first
 
     def _read(self, table: str) -> Sweep:
         return read_curves(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mnist_tune.answers.fresh_seeds import FIRST_SEEDS, fresh_seeds
 from mnist_tune.answers.settings import keys
+from mnist_tune.columns import LARGEST
 from mnist_tune.errors import UserError
 from mnist_tune.judged import settings_of
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, RUNS
@@ -21,7 +22,9 @@ ENDS = ("completed", "diverged", *UNDECIDED_REASONS)
 """How runs end that nobody stopped."""
 
 
-def decide_curves(first: Any, again: Any = None) -> Sweep:
+def decide_curves(
+    first: Any, again: Any = None, tolerance: float | None = None
+) -> Sweep:
     """Return the decision between the settings that may be the best of a table, by the
     runs of a second one. Its answer says which seeds to train.
 
@@ -38,6 +41,8 @@ def decide_curves(first: Any, again: Any = None) -> Sweep:
         if not isinstance(sweep, Sweep) or not sweep.record.options.get("has_seeds"):
             what = "decide takes DecideOptions(...), or what read_curves returns"
             raise UserError(f"{what} of a table with a seed for each run")
+    if tolerance is not None:
+        _refuse_tolerance(tolerance, first)
     contenders = to_decide(first.best())
     _refuse(contenders, first)
     used = first.trials["seed"].tolist()
@@ -61,7 +66,7 @@ def decide_curves(first: Any, again: Any = None) -> Sweep:
         FIRST_SEEDS: used,
         "at_a_time": 1,
         "trials": MOST_TRIALS,
-        "tolerance": None,
+        "tolerance": tolerance,
     }
     options = first.meta["options"] | options
     meta = first.meta | {"kind": SweepKind.DECISION, "options": options}
@@ -84,6 +89,20 @@ def _fresh_trials(
         twice = "has two runs of one setting and one seed"
         raise UserError(f"{again.path} {twice}; keep one of them")
     return trials
+
+
+def _refuse_tolerance(tolerance: float, first: Sweep) -> None:
+    """Refuse what is no difference of two scores."""
+    is_accuracy = first.record.data.ranking.is_accuracy
+    scores = "losses"
+    most = LARGEST
+    if is_accuracy:
+        scores = "accuracies"
+        most = 1
+    if not 0 < tolerance < most:
+        raise UserError(
+            f"tolerance is a difference of {scores}, such as 0.002, got {tolerance}"
+        )
 
 
 def _refuse(contenders: pd.DataFrame, first: Sweep) -> None:

@@ -102,7 +102,11 @@ class DecideOptions(CrossedOptions):
             )
 
 
-def decide(options: DecideOptions | Sweep, again: Sweep | None = None) -> Sweep:
+def decide(
+    options: DecideOptions | Sweep,
+    again: Sweep | None = None,
+    tolerance: float | None = None,
+) -> Sweep:
     """Decide between settings under Ray Tune, print what was found unless
     `options.quiet`, and return the tables.
 
@@ -119,15 +123,20 @@ def decide(options: DecideOptions | Sweep, again: Sweep | None = None) -> Sweep:
         options: what to compare, or a sweep that `read_curves` returned.
         again: then the sweep of a table with runs of fresh seeds, and perhaps those of
             before. Seeds of the first table do not count.
+        tolerance: of tables, how much worse than the best the named setting may be, in
+            accuracy or loss. By default, half the standard error of one run's score.
 
     Raises:
         UserError: as in `run_sweep`; or there are fewer than two settings, or a run of a
             table has no seed.
     """
-    if again is not None:
-        return decide_curves(options, again)
-    if not isinstance(options, DecideOptions):
-        return decide_curves(options)
+    if again is not None or not isinstance(options, DecideOptions):
+        return decide_curves(options, again, tolerance)
+    if tolerance is not None:
+        raise UserError(
+            "the tolerance of a decision that is trained here is one of its options: "
+            f"DecideOptions(tolerance={tolerance})"
+        )
     return shown(decide_between(python_options(options)), options)
 
 

@@ -81,6 +81,38 @@ def test_the_rule_is_that_of_decisions_that_are_trained_here():
     )
 
 
+def test_a_larger_tolerance_is_settled_by_fewer_seeds():
+    noisy = {"apart": 0.0005, "spread": 0.002}
+    fresh = read_all(close([1, 3, 4, 5, 6], **noisy))
+    first = read_all(close([0, 2], **noisy))
+    assert not decide(first, again=fresh).answer().data.decided.settled
+    sweep = decide(first, again=fresh, tolerance=0.02)
+    assert sweep.decision.decision.tolerance == 0.02
+    assert sweep.answer().data.decided.settled
+    assert "none of the others is better by more than 0.01" in sweep.answer().headline
+
+
+@pytest.mark.parametrize("tolerance", [0, -0.1, 1, 20, float("nan")])
+def test_a_tolerance_of_accuracies_is_a_difference_of_accuracies(tolerance):
+    first = read_all(FIRST)
+    with pytest.raises(UserError, match="tolerance is a difference of accuracies"):
+        decide(first, again=first, tolerance=tolerance)
+
+
+def test_a_tolerance_of_losses_may_be_large():
+    rows = close([0, 2])
+    rows["test_loss"] = 2.3e4 * (1 - rows["test_accuracy"])
+    first = read_curves(rows.drop(columns="test_accuracy"), guess=2.3e4)
+    assert decide(first, tolerance=20.0).decision.decision.tolerance == 20
+    with pytest.raises(UserError, match="tolerance is a difference of losses"):
+        decide(first, tolerance=-20.0)
+
+
+def test_options_have_a_tolerance_of_their_own():
+    with pytest.raises(UserError, match=r"DecideOptions\(tolerance=0.1\)"):
+        decide(DecideOptions(), tolerance=0.1)
+
+
 def test_what_is_not_settled_asks_for_further_seeds_of_what_is_left():
     rates = (0.1, 0.2, 0.3)
     noisy = {"apart": 0.0005, "spread": 0.003}
@@ -315,6 +347,17 @@ def run(monkeypatch, *arguments):
     words = ["mnist-tune", "read", "first.csv", *facts, *arguments]
     monkeypatch.setattr("sys.argv", words)
     return read.main()
+
+
+def test_the_command_takes_a_tolerance(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tables_on_disk(tmp_path, close([1, 3, 4, 5, 6], spread=0.002))
+    run(monkeypatch, "--again", "both.csv")
+    assert "So far" in capsys.readouterr().out
+    run(monkeypatch, "--again", "both.csv", "--tolerance", "0.05")
+    assert "none of the others is better by more than 0.0" in capsys.readouterr().out
+    with pytest.raises(UserError, match="add --again with the table that decides"):
+        run(monkeypatch, "--tolerance", "0.05")
 
 
 def test_the_command_asks_and_decides(tmp_path, monkeypatch, capsys):
