@@ -58,5 +58,7 @@ def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         raise ValueError(f"quote texts: {node.id!r}")
     value = ast.literal_eval(node)
+    if isinstance(value, list):
+        raise ValueError(f"write a list as a tuple: {tuple(value)}")
     hash(value)  # programs are told apart by it
     return value

@@ -59,7 +59,7 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
 
     def evaluated(params: Any, state: Any, images: Array) -> Any:
         logits = logits_of(network, data, params, state, images)
-        _check_logits("apply", logits, images, data)
+        _check_logits(network, "apply", logits, images, data)
         return logits
 
     def loss_of(
@@ -74,7 +74,7 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
             outputs = tried(call, train_apply, params, state, x, key)
             check_tuple("train_apply", "logits, state", outputs)
             logits, new_state = outputs
-            _check_logits("train_apply", logits, x, data)
+            _check_logits(network, "train_apply", logits, x, data)
             what = "train_apply returned another state than it got"
             check_same(what, new_state, state)
             state = new_state
@@ -107,7 +107,11 @@ def logits_of(
     return tried(call, network.apply, params, x)
 
 
-def _check_logits(name: str, logits: Any, x: Array, data: DataSpec) -> None:
+def _check_logits(
+    network: Network, name: str, logits: Any, x: Array, data: DataSpec
+) -> None:
+    if network.rebuild:
+        name = "the module"
     of_example: tuple[int, ...] = (data.classes,)
     if data.positions > 1:
         of_example = (*data.shape, data.classes)

@@ -42,8 +42,9 @@ def functions_of(
     """Return a module as the functions of a network.
 
     Args:
-        module: a class of modules, a function that makes one from `rngs` (NNX) or `key`
-            (Equinox), or a module of Linen.
+        module: a class of modules, perhaps with some of its arguments as a `partial`; a
+            function that makes one from `rngs` (NNX) or `key` (Equinox); or a module of
+            Linen.
         data: the data set. What `offered` has of it is handed over, if the class asks
             for it by name.
         arguments, keywords: all other arguments of the class.
@@ -51,6 +52,10 @@ def functions_of(
     Raises `UserError` if an argument is missing, or a module is given for which a class
     is needed: each seed draws its own parameters.
     """
+    if isinstance(module, partial):
+        arguments = (*module.args, *arguments)
+        keywords = module.keywords | dict(keywords or {})
+        module = module.func
     framework = _framework(module) or _framework_of_maker(module)
     if framework is None:
         raise UserError(
@@ -67,7 +72,14 @@ def functions_of(
             f"a {kind} is given whose parameters are drawn, and each seed draws its own; name the class, or "
             f"return Network.of({kind}, data, ...)"
         )
-    return _FUNCTIONS[framework](make, data)
+    functions = _FUNCTIONS[framework](make, data)
+    train_apply = functions.train_apply
+    if framework != "equinox":
+        train_apply = _on_one_device(train_apply)
+    explained = partial(_explained, module, framework, data)
+    return functions._replace(
+        apply=explained(functions.apply), train_apply=explained(train_apply)
+    )
 
 
 def init_and_rebuild(
@@ -118,6 +130,9 @@ def offered(data: DataSpec) -> dict[str, Any]:
     }
 
 
+BATCH = "batch"
+"""The name of the axis of examples, or devices, in the frameworks' own documents."""
+
 DRAWS = ("rngs", "key")
 """Arguments of a class through which it gets its random numbers."""
 
@@ -127,7 +142,10 @@ def _the_same(module: Any) -> Any:
 
 
 def _framework(value: Any) -> str | None:
-    """Return the name of the framework that a module, or a class, is of."""
+    """Return the name of the framework that a module, a class, or a partial call of
+    one, is of."""
+    if isinstance(value, partial):
+        value = value.func
     kind = value if isinstance(value, type) else type(value)
     for name in _FUNCTIONS:
         library = sys.modules.get(name)
@@ -195,11 +213,54 @@ def _flags(module: Any, training: bool) -> dict[str, bool]:
         "train": training,
         "training": training,
         "is_training": training,
+        "enable_dropout": training,
         "deterministic": not training,
         "use_running_average": not training,
+        "inference": not training,
     }
     names = inspect.signature(type(module).__call__).parameters
     return {name: value for name, value in values.items() if name in names}
+
+
+def _on_one_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function in which the axis over which Flax's examples average their
+    batch statistics has a name, though there is one device. Nothing is batched."""
+    import jax
+
+    def call(*arguments: Any) -> Any:
+        named = jax.vmap(
+            function, in_axes=None, out_axes=None, axis_name=BATCH, axis_size=1
+        )
+        return named(*arguments)
+
+    return call
+
+
+def _explained(
+    module: Any, framework: str, data: DataSpec, function: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a function whose errors say what the module was called with."""
+    from mnist_tune.training.refusals import tried
+
+    kind = getattr(module, "__name__", type(module).__name__)
+    example = list(data.shape)
+    if data.positions == 1 and len(example) == 2:
+        example = [*example, 1]
+    rows = "images.reshape(len(images), -1)"
+    given = f"images [n, {', '.join(map(str, example))}]"
+    if framework == "equinox":
+        if len(example) == 3:
+            example = [example[2], *example[:2]]
+        rows = "image.reshape(-1)"
+        given = f"an image {example}"
+    advice = ""
+    if len(example) > 1:
+        advice = f"if it takes rows, flatten them in its call: {rows}"
+
+    def explained(*arguments: Any) -> Any:
+        return tried(f"{kind} on {given}", function, *arguments, advice=advice)
+
+    return explained
 
 
 def _with_channels(images: Any, data: DataSpec) -> Any:
@@ -364,14 +425,16 @@ def _equinox(make: Callable[..., Any], data: DataSpec) -> Functions:
     names = inspect.signature(kind.__call__).parameters
     has_state = "state" in names
 
-    def called(module: Any, state: Any, images: Any, key: Any) -> tuple[Any, Any]:
+    def called(
+        module: Any, state: Any, images: Any, training: bool, key: Any
+    ) -> tuple[Any, Any]:
         images = _with_channels(images, data)
         if images.ndim == 4:
             images = jnp.moveaxis(images, -1, 1)
         keys = jax.random.split(key, len(images))
 
         def of_example(image: Any, state: Any, key: Any) -> Any:
-            options = {}
+            options: dict[str, Any] = _flags(module, training)
             if "key" in names:
                 options["key"] = key
             if has_state:
@@ -379,17 +442,17 @@ def _equinox(make: Callable[..., Any], data: DataSpec) -> Functions:
             return module(image, **options), state
 
         over_batch = jax.vmap(
-            of_example, in_axes=(0, None, 0), out_axes=(0, None), axis_name="batch"
+            of_example, in_axes=(0, None, 0), out_axes=(0, None), axis_name=BATCH
         )
         result: tuple[Any, Any] = over_batch(images, state, keys)
         return result
 
     def apply(params: Any, state: Any, images: Any) -> Any:
-        logits, _ = called(rebuilt(params), state, images, jax.random.key(0))
+        logits, _ = called(rebuilt(params), state, images, False, jax.random.key(0))
         return logits
 
     def train_apply(params: Any, state: Any, images: Any, key: Any) -> tuple[Any, Any]:
-        return called(combined(params), state, images, key)
+        return called(combined(params), state, images, True, key)
 
     def rebuilt(params: Any) -> Any:
         return eqx.nn.inference_mode(combined(params))

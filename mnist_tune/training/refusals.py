@@ -32,10 +32,15 @@ class OwnCodeError(UserError):
 
 
 def tried(
-    call: str, function: Callable[..., Any], *arguments: Any, hint: str = IS_TRACED
+    call: str,
+    function: Callable[..., Any],
+    *arguments: Any,
+    hint: str = IS_TRACED,
+    advice: str = "",
 ) -> Any:
     """Return what a function returns. Raise a `UserError` if it fails; with the `hint`
-    if it looked at a traced value."""
+    if it looked at a traced value, with the `advice` if the error is one of those that
+    JAX raises for shapes."""
     try:
         return function(*arguments)
     except UserError:
@@ -44,6 +49,8 @@ def tried(
         message = f"{call} fails, {_line(error)}"
         if isinstance(error, TRACED):
             message += f"; {hint}"
+        elif advice and isinstance(error, (TypeError, ValueError)):
+            message += f"; {advice}"
         raise OwnCodeError(message) from error
 
 

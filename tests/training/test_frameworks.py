@@ -268,6 +268,111 @@ def test_a_function_that_makes_a_module_is_taken_too(maker):
     assert network.apply(params, state, images()).shape == (6, 10)
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_class_with_some_of_its_arguments_is_named_like_a_class(kind):
+    """As Flax's own `ResNet18 = partial(ResNet, stage_sizes=...)`."""
+    register("wide")(partial(CLASSES[kind], width=5))
+    try:
+        wide = architecture("wide", DATA)
+        narrow = architecture("wide(width=2)", DATA)
+    finally:
+        del ENTRIES["architecture"]["wide"]
+    expected, _ = Network.of(CLASSES[kind], DATA, width=5).init(jax.random.key(0))
+    params, _ = wide.init(jax.random.key(0))
+    assert same(params, expected)
+    params, _ = narrow.init(jax.random.key(0))
+    assert not any(5 in leaf.shape for leaf in jax.tree.leaves(params))
+
+
+class LinenOfDevices(nn.Module):
+    classes: int
+
+    @nn.compact
+    def __call__(self, images, train: bool = True):
+        norm = nn.BatchNorm(use_running_average=not train, axis_name="batch")
+        return nn.Dense(self.classes)(norm(images.reshape(len(images), -1)))
+
+
+class NnxOfDevices(nnx.Module):
+    def __init__(self, size, classes, *, rngs):
+        self.norm = nnx.BatchNorm(size, axis_name="batch", rngs=rngs)
+        self.out = nnx.Linear(size, classes, rngs=rngs)
+
+    def __call__(self, images):
+        return self.out(self.norm(images.reshape(len(images), -1)))
+
+
+@pytest.mark.parametrize("module", [LinenOfDevices, NnxOfDevices])
+def test_statistics_may_be_averaged_over_the_devices(module):
+    """As in Flax's examples, which train on several."""
+    network = Network.of(module, DATA)
+    params, state = network.init(jax.random.key(0))
+    trained, new = network.train_apply(params, state, images(), jax.random.key(1))
+    assert trained.shape == (6, 10)
+    means = [leaf for leaf in jax.tree.leaves(new) if leaf.shape == (64,)]
+    expected = 0.01 * images().reshape(6, -1).mean(0)
+    assert any(np.allclose(mean, expected, atol=1e-5) for mean in means)
+
+
+class Told(eqx.Module):
+    """As Equinox's own transformers, whose calls are told by an argument."""
+
+    out: eqx.nn.Linear
+    dropout: eqx.nn.Dropout
+
+    def __init__(self, *, key):
+        self.out = eqx.nn.Linear(64, 10, key=key)
+        self.dropout = eqx.nn.Dropout(0.5)
+
+    def __call__(self, image, enable_dropout, key):
+        x = self.dropout(image.reshape(-1), inference=not enable_dropout, key=key)
+        return self.out(x)
+
+
+def test_a_call_of_equinox_may_be_told_whether_it_trains():
+    network = Network.of(Told, DATA)
+    params, state = network.init(jax.random.key(0))
+    evaluated = network.apply(params, state, images())
+    weight, bias = params.out.weight, params.out.bias
+    expected = images().reshape(6, -1) @ weight.T + bias[None]
+    np.testing.assert_allclose(evaluated, expected, rtol=1e-5, atol=1e-6)
+    trained, _ = network.train_apply(params, state, images(), jax.random.key(1))
+    assert not np.allclose(trained, evaluated, atol=0.01)
+
+
+class NnxRows(nnx.Module):
+    def __init__(self, size, classes, *, rngs):
+        self.out = nnx.Linear(size, classes, rngs=rngs)
+
+    def __call__(self, rows):
+        return self.out(rows)
+
+
+class EquinoxRows(eqx.Module):
+    out: eqx.nn.Linear
+
+    def __init__(self, size, classes, *, key):
+        self.out = eqx.nn.Linear(size, classes, key=key)
+
+    def __call__(self, row):
+        return self.out(row)
+
+
+@pytest.mark.parametrize(
+    ("module", "given", "remedy"),
+    [
+        (NnxRows, r"NnxRows on images \[n, 8, 8, 1\]", "images.reshape"),
+        (EquinoxRows, r"EquinoxRows on an image \[1, 8, 8\]", "image.reshape"),
+    ],
+)
+def test_a_module_that_takes_rows_is_told_what_it_got(module, given, remedy):
+    network = Network.of(module, DATA)
+    params, state = network.init(jax.random.key(0))
+    line = rf"^{given} fails, .*; if it takes rows, flatten them in its call: {remedy}"
+    with pytest.raises(UserError, match=line):
+        network.apply(params, state, images())
+
+
 def test_what_makes_no_module_is_refused():
     with pytest.raises(
         UserError, match=r"^Network\.of takes a class of modules of Flax"
