@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +14,7 @@ from ray.exceptions import ActorUnschedulableError, RayActorError
 from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError
+from mnist_tune.execution.process_setup import Shared
 from mnist_tune.execution.program_error import DeviceError
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -39,8 +39,8 @@ class LaneClient:
     repeats = True
     """As in `OwnLane`."""
 
-    def __init__(self, directory: Any, dataset: Sequence[Any]) -> None:
-        self._directory, self._dataset = directory, dataset
+    def __init__(self, directory: Any, shared: Shared) -> None:
+        self._directory, self._shared = directory, shared
         self._server: Any = None
         self.token = ""
 
@@ -61,7 +61,7 @@ class LaneClient:
             try:
                 _answer(
                     server.attach.remote(
-                        lane_id, self.token, config, checkpoint, self._dataset, client
+                        lane_id, self.token, config, checkpoint, self._shared, client
                     )
                 )
                 self._server = server

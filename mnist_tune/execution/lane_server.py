@@ -27,7 +27,7 @@ from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.hanging import ANSWER_S, fulfil, returned_or_raised
 from mnist_tune.execution.lane_client import LaneLostError
-from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.execution.process_setup import Shared, WorkerSettings, make_pool
 from mnist_tune.execution.program_error import DeviceError, classifying
 from mnist_tune.execution.saving import Saver
 from mnist_tune.storage import Place
@@ -98,19 +98,19 @@ class LaneServer:
         token: str,
         config: TrialConfig,
         state: Checkpoint | None,
-        dataset: Any,
+        shared: Shared,
         client: Any = None,
     ) -> None:
         """Give a client a lane. If the trial has a lane already, take it from its
         former client.
 
-        `dataset` is a list with a reference to the data set. Each client sends it,
-        because an argument of the constructor would have to stay alive for as long as
-        Ray may restart the server. `client` is the actor that asks; its `lane_token`
-        returns the token that it holds now. Raises as `LanePool.attach`.
+        Each client sends `shared`, because an argument of the constructor would have to
+        stay alive for as long as Ray may restart the server. `client` is the actor that
+        asks; its `lane_token` returns the token that it holds now. Raises as
+        `LanePool.attach`.
         """
         await self._in_compute_thread(
-            lambda: self._attach(lane_id, token, config, state, dataset)
+            lambda: self._attach(lane_id, token, config, state, shared)
         )
         if client is not None:
             watch = asyncio.create_task(self._watch(lane_id, token, client))
@@ -225,11 +225,11 @@ class LaneServer:
         token: str,
         config: TrialConfig,
         checkpoint: Checkpoint | None,
-        dataset: Any,
+        shared: Shared,
     ) -> None:
         if self._pool is None:
             with classifying():
-                self._pool = make_pool(dataset, self._settings, self._capacity)
+                self._pool = make_pool(shared, self._settings, self._capacity)
         if lane_id in self._tokens:
             self._detach(lane_id, self._tokens[lane_id])
         self._pool.attach(lane_id, config, checkpoint)

@@ -20,11 +20,10 @@ from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError, closest
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.node_name import node_name
-from mnist_tune.execution.process_setup import WorkerSettings, referred
+from mnist_tune.execution.process_setup import Shared, WorkerSettings
 from mnist_tune.execution.program_error import classifying
 from mnist_tune.loop import Loop, Run
 from mnist_tune.named_code import parse_call
-from mnist_tune.own_code.loading import register_own
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -63,7 +62,7 @@ class OwnLoop:
     token = ""
     repeats = False
 
-    def __init__(self, settings: WorkerSettings, facts: Loop) -> None:
+    def __init__(self, settings: WorkerSettings, facts: Loop, shared: Shared) -> None:
         self._facts = facts
         self._save_every = settings.save_every
         self._device = "gpu"
@@ -78,7 +77,7 @@ class OwnLoop:
             self._device = "cpu"
         os.environ |= facts.env
         # It is imported only now, since that may start what reads these variables.
-        register_own(referred(settings.own_code))
+        shared.register_code()
 
     def attach(
         self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None

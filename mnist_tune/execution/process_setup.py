@@ -16,7 +16,7 @@ from mnist_tune.cache import programs_folder
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.loop import Loop
 from mnist_tune.machine import processor_model
-from mnist_tune.own_code.loading import Code, register_own
+from mnist_tune.own_code.loading import register_own
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.storage import Place
 
@@ -62,10 +62,6 @@ class WorkerSettings:
     """The seconds that an epoch may take in any case; 0 is for ever."""
     data_memory: float | None = None
     """Bytes of a device's memory that the data may take; None is half of a GPU's."""
-    own_code: Code | list[Any] = ({}, {})
-    """The user's networks and optimisers, or a list with Ray's reference to them.
-    Whatever their size, the settings are small: Ray starts an actor anew with its first
-    arguments, but forgets large ones."""
     loop: Loop | None = None
     """What is known of the loops that trials train; None for networks and tasks."""
     gpus: float = 0.0
@@ -75,18 +71,46 @@ class WorkerSettings:
     process's own."""
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Ray's references to what all processes of a sweep load, whatever its size.
+
+    It is no part of the settings, which a lane server is started with. Ray starts an
+    actor anew with its first arguments, and promises only for small ones that they are
+    still there.
+    """
+
+    own_code: Any
+    """The user's networks, optimisers, tasks and loops, as `own_code()` returns them."""
+    dataset: Any
+
+    def register_code(self) -> None:
+        """Register the user's code in this process."""
+        import ray
+
+        register_own(ray.get(self.own_code))
+
+    def load_data(self) -> Any:
+        """Return the data set. The user's code has to be registered: the types of a
+        task's batch may be the user's own."""
+        import ray
+
+        return ray.get(self.dataset)
+
+
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
-    """Configure JAX and return a `LanePool` for a `Dataset`, or for a list with Ray's
-    reference to one."""
+    """Configure JAX and return a `LanePool` for a data set of this process, or for the
+    shared one, whose code is registered first."""
     if settings.umask is not None:
         os.umask(settings.umask)
     configure_jax(settings)
     from mnist_tune.execution.pool import LanePool
 
-    register_own(referred(settings.own_code))
+    if isinstance(dataset, Shared):
+        dataset.register_code()
+        dataset = dataset.load_data()
     return LanePool(
-        # only now: the types of a task's batch may be the user's own
-        referred(dataset),
+        dataset,
         capacity,
         settings.train_evaluation,
         settings.sharpness,
@@ -95,16 +119,6 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
         settings.report_every,
         settings.best_by,
     )
-
-
-def referred(value: Any) -> Any:
-    """Return a value, or what Ray's reference in a list refers to."""
-    if not isinstance(value, list):
-        return value
-    import ray
-
-    [referred_to] = ray.get(value)
-    return referred_to
 
 
 def configure_jax(settings: WorkerSettings) -> None:

@@ -15,7 +15,6 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted, spoken
-from mnist_tune.own_code.loading import own_code
 from mnist_tune.terminal import note
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.checks import check_reports
@@ -36,10 +35,7 @@ def dry_run(options: Any) -> Iterator[str]:
     trials = options.trials()
     threads = options.cpus_per_trial or 1
     settings = WorkerSettings(
-        threads=threads,
-        cache_dir=str(cache_folder()),
-        own_code=own_code(),
-        sharpness=options.measures(),
+        threads=threads, cache_dir=str(cache_folder()), sharpness=options.measures()
     )
     configure_jax(settings)
     data = load_data(options, trials, here=True)

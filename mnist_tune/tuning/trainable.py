@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.loops import OwnLoop
-from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.execution.process_setup import Shared, WorkerSettings, make_pool
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
 from mnist_tune.runtime.nodes import blindness
@@ -49,17 +48,17 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     """
 
     def setup(
-        self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings
+        self, config: dict[str, Any], shared: Shared, settings: WorkerSettings
     ) -> None:
         self._settings = settings
         self._blind = blindness(settings.states, settings.token)
         self._pool: OwnLane | LaneClient | OwnLoop
         if settings.loop:
-            self._pool = OwnLoop(settings, settings.loop)
+            self._pool = OwnLoop(settings, settings.loop, shared)
         elif settings.lanes:
-            self._pool = LaneClient(settings.lanes, dataset)
+            self._pool = LaneClient(settings.lanes, shared)
         else:
-            self._pool = OwnLane(make_pool(dataset, settings), settings.save_every)
+            self._pool = OwnLane(make_pool(shared, settings), settings.save_every)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

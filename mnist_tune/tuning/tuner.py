@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.task_data import LoopData
-from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.execution.process_setup import Shared, WorkerSettings
 from mnist_tune.loop import Loop
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.runtime.nodes import (
@@ -71,7 +71,7 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     if reference is None:
         reference = ray.put(data)
     del data  # the driver needs no copy
-    dataset = [reference]  # in a list: Ray passes it on without loading it
+    shared = Shared(ray.put(own_code()), reference)
     gpus = options.gpus_per_trial or 0.0
     if loop:
         device = device_of_loops(options.quiet, gpus)
@@ -95,7 +95,7 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     )
     if gpus:
         placement.resources["GPU"] = gpus
-    tuner = make_tuner(opened, plan, placement, dataset, recorder)
+    tuner = make_tuner(opened, plan, placement, shared, recorder)
     # The schedulers have taken up the rows of before, which take much memory.
     opened.past.release()
     # A searcher that proposes early knows less. Trials that are known may wait.
@@ -143,7 +143,6 @@ def _worker_settings(opened: Opened, loop: Loop | None, gpus: float) -> WorkerSe
         best_by=best_by,
         hang_s=60 * options.hang_minutes,
         data_memory=data_memory,
-        own_code=[ray.put(own_code())],
         loop=loop,
         gpus=gpus,
         umask=worker_umask,
@@ -173,10 +172,9 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
 
 
 def make_tuner(
-    opened: Opened, plan: Plan, placement: Placement, data: Any, recorder: Recorder
+    opened: Opened, plan: Plan, placement: Placement, shared: Shared, recorder: Recorder
 ) -> tune.Tuner:
-    """Return the Tuner that runs a plan. `data` is a list with a reference to the data
-    set."""
+    """Return the Tuner that runs a plan."""
     options = opened.options
     run = recorder.run
     filesystem, path = _tune_storage(opened.writer.tunes)
@@ -195,7 +193,7 @@ def make_tuner(
     slots = trial_slots(resources)
     space, samples, search = _proposals(opened, plan, scheduler, recorder, slots)
     trainable = tune.with_parameters(
-        TrialTrainable, dataset=data, settings=placement.settings
+        TrialTrainable, shared=shared, settings=placement.settings
     )
     return tune.Tuner(
         tune.with_resources(trainable, resources),

@@ -53,7 +53,7 @@ def server(few_images, exits):
 
     async def attach():
         for lane in "ab":
-            await server.attach(lane, lane, SMALL, None, [])
+            await server.attach(lane, lane, SMALL, None, None)
 
     asyncio.run(attach())
     yield server
@@ -126,7 +126,7 @@ def test_a_device_that_fails_or_hangs_is_told_and_ends_the_server(
     monkeypatch.setattr(owner, call, Mock(side_effect=error))
 
     async def ask():
-        attach = server.attach("a", "new", SMALL, None, [])
+        attach = server.attach("a", "new", SMALL, None, None)
         trains = server.epoch("a", "a", tmp_path / "a.npz")
         await asyncio.wait_for(attach if call == "write" else trains, 60)
 
@@ -141,7 +141,7 @@ def test_a_device_that_fails_or_hangs_is_told_and_ends_the_server(
 
 
 def test_a_client_that_was_replaced_trains_no_lane(server, tmp_path):
-    asyncio.run(server.attach("a", "new", SMALL, None, []))
+    asyncio.run(server.attach("a", "new", SMALL, None, None))
     with pytest.raises(LaneLostError):
         epochs(server, tmp_path, "a", tokens=["a"])
     with pytest.raises(LaneLostError):
@@ -273,7 +273,7 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
     save(server, tmp_path, "b")
     assert Checkpoint.load(tmp_path / "b.npz").row.epoch == 2
     asyncio.run(server.detach("a", "a"))
-    asyncio.run(server.attach("a", "new", SMALL, None, []))
+    asyncio.run(server.attach("a", "new", SMALL, None, None))
     # the failure was another client's
     assert epochs(server, tmp_path, "a", tokens=["new"]) == [1]
     assert exits == []

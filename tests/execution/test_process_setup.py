@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 
+import ray
 from filelock import FileLock
 from waiting import LONG_S
 
 from mnist_tune.execution import pool, process_setup
 from mnist_tune.execution.process_setup import (
+    Shared,
     WorkerSettings,
     make_pool,
     remove_unfinished,
@@ -24,11 +26,6 @@ def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
     monkeypatch.setattr(process_setup, "configure_jax", lambda settings: None)
     monkeypatch.setattr(pool, "LanePool", lambda *arguments: made.append(arguments))
     monkeypatch.setattr(os, "umask", masks.append)
-    factories = {
-        ("architecture", "my.py:net"): lambda: "a factory",
-        ("optimizer", "my.py:rule"): lambda: "another",
-    }
-    own = {}, factories
     measured = {
         "train_evaluation": 500,
         "sharpness": SharpnessSettings(10),
@@ -37,13 +34,30 @@ def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
         "report_every": 100,
         "best_by": Ranking(),
     }
-    for settings in (
-        WorkerSettings(own_code=own, umask=0o27, **measured),
-        WorkerSettings(**measured),
-    ):
-        make_pool("data", settings, 7)
+    for mask in ({"umask": 0o27}, {}):
+        make_pool("data", WorkerSettings(**mask, **measured), 7)
         assert made.pop() == ("data", 7, *measured.values())
     assert masks == [0o27]
+
+
+def test_a_pool_of_shared_data_knows_the_users_code_before_it_loads_them(monkeypatch):
+    """The types of a task's batch may be the user's own."""
+    factories = {
+        ("architecture", "my.py:net"): lambda: "a factory",
+        ("optimizer", "my.py:rule"): lambda: "another",
+    }
+    objects = {"code": ({}, factories), "data": "the data"}
+
+    def get(reference):
+        registered.append("my.py:net" in ENTRIES["architecture"])
+        return objects[reference]
+
+    registered = []
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(process_setup, "configure_jax", lambda settings: None)
+    monkeypatch.setattr(pool, "LanePool", lambda data, *rest: data)
+    assert make_pool(Shared("code", "data"), WorkerSettings()) == "the data"
+    assert registered == [False, True]
     assert ENTRIES["architecture"]["my.py:net"].factory == "a factory"
     assert ENTRIES["optimizer"]["my.py:rule"].factory == "another"
 

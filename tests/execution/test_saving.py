@@ -88,7 +88,7 @@ class Sweep:
         (folder / "token").write_text("")
         settings = WorkerSettings(folder, save_every=save_every, best_by=best_by)
         values = {"trial": config.to_dict() | {"trial_id": "a"}}
-        self._trial.setup(values, [dataset], settings)
+        self._trial.setup(values, dataset, settings)
 
     def run(self):
         done = False
@@ -258,7 +258,7 @@ def test_tunes_checkpoint_is_the_state_of_the_last_epoch(
     trial.save_checkpoint(str(folder))
     assert saved(folder / "state.npz") == 2
     monkeypatch.setattr(
-        trainable, "make_pool", lambda dataset, settings: LanePool(*dataset)
+        trainable, "make_pool", lambda dataset, settings: LanePool(dataset)
     )
     another = new_sweep("copies", save_every=5)._trial
     for _ in range(4):

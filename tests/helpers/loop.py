@@ -88,7 +88,7 @@ class Loop:
         with pytest.MonkeyPatch.context() as patch:
             make = Mock()
             patch.setattr(tuner.tune, "Tuner", make)
-            tuner.make_tuner(opened, plan, placement, [None], recorder)
+            tuner.make_tuner(opened, plan, placement, None, recorder)
         return make.call_args.kwargs
 
     def result(self, trial, saved):

@@ -1,13 +1,13 @@
 """Loops of tests, in files of their own, and a process that trains one."""
 
 import os
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 
 from mnist_tune.execution.loops import OwnLoop
 from mnist_tune.execution.process_setup import WorkerSettings
-from mnist_tune.own_code.loading import load_own, own_code
+from mnist_tune.own_code.loading import load_own, own_code, register_own
 from mnist_tune.own_code.registry import ENTRIES
 
 LEVELS = '''
@@ -104,8 +104,9 @@ def own_loop(levels):
     code = own_code()
 
     def made(**values):
-        settings = WorkerSettings(own_code=code, loop=facts, **values)
-        return OwnLoop(settings, facts)
+        settings = WorkerSettings(loop=facts, **values)
+        shared = Mock(register_code=lambda: register_own(code))
+        return OwnLoop(settings, facts, shared)
 
     with patch.dict(os.environ):
         yield made

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -133,7 +134,7 @@ def test_a_loop_that_exits_ends_its_trial_with_the_line(tmp_path):
 
     loop = Loop(train, guess=2.3)
     register("made", "loop")(loop)
-    pool = OwnLoop(WorkerSettings(), loop)
+    pool = OwnLoop(WorkerSettings(), loop, Mock())
     pool.attach("00000", trial("made"))
     pool.epoch("00000", tmp_path / "00000.npz")
     with pytest.raises(ProgramError, match=r"^SystemExit: no data \(.*py:\d+\)$"):
@@ -205,7 +206,7 @@ LOSSES = {"train_loss": 1.0, "test_loss": 1.1}
 def test_what_is_no_row_is_refused(reports, line, tmp_path):
     loop = Loop(yielding(*reports), guess=2.3)
     register("made", "loop")(loop)
-    pool = OwnLoop(WorkerSettings(), loop)
+    pool = OwnLoop(WorkerSettings(), loop, Mock())
     pool.attach("00000", trial("made"))
     with pytest.raises(UserError) as refused:
         pool.epoch("00000", tmp_path / "00000.npz")
@@ -220,7 +221,7 @@ def test_what_is_no_row_is_refused(reports, line, tmp_path):
 def test_a_loss_that_is_not_finite_is_divergence(loss, tmp_path):
     loop = Loop(yielding(LOSSES, LOSSES | {"train_loss": loss}), guess=2.3)
     register("made", "loop")(loop)
-    pool = OwnLoop(WorkerSettings(), loop)
+    pool = OwnLoop(WorkerSettings(), loop, Mock())
     pool.attach("00000", trial("made"))
     assert not pool.epoch("00000", tmp_path / "00000.npz").diverged
     assert pool.epoch("00000", tmp_path / "00000.npz").diverged
@@ -233,7 +234,7 @@ def test_numbers_of_other_libraries_are_numbers(tmp_path):
     report = {"train_loss": np.float32(0.5), "test_loss": jnp.float32(0.25)}
     loop = Loop(yielding(report), guess=2.3)
     register("made", "loop")(loop)
-    pool = OwnLoop(WorkerSettings(), loop)
+    pool = OwnLoop(WorkerSettings(), loop, Mock())
     pool.attach("00000", trial("made"))
     row = pool.epoch("00000", tmp_path / "00000.npz")
     assert row.train_loss == 0.5

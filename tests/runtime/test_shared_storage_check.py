@@ -48,7 +48,7 @@ def test_a_trial_on_a_node_without_the_folder_ends_in_an_error(tmp_path, monkeyp
     settings = WorkerSettings(tmp_path / "elsewhere", "mine")
     trial = object.__new__(trainable.TrialTrainable)
     trial._trial_info = None
-    trial.setup({"trial": {"trial_id": "00000"}}, [None], settings)
+    trial.setup({"trial": {"trial_id": "00000"}}, None, settings)
     row = trial.step()
     assert row["done"]
     assert row["stop_reason"] == "error"

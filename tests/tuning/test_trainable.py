@@ -88,7 +88,7 @@ def start(pool, clock, tmp_path, monkeypatch):
         trial = object.__new__(trainable.TrialTrainable)
         trial._trial_info = SimpleNamespace(trial_id="tunes")
         settings = WorkerSettings(tmp_path, "token")
-        trial.setup(config(trial_id, **values), ["data"], settings)
+        trial.setup(config(trial_id, **values), None, settings)
         return trial
 
     return run

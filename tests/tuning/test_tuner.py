@@ -9,7 +9,7 @@ import pytest
 from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import SweepOptions, TrialConfig
-from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.execution.process_setup import Shared, WorkerSettings
 from mnist_tune.runtime.placement import Device, Placement
 from mnist_tune.runtime.ray_session import PENDING
 from mnist_tune.tuning import tuner
@@ -46,7 +46,7 @@ def test_the_scheduler_is_the_one_asked_for(cluster, new_writer, tmp_path, monke
 
     def scheduler_of_tune(plan=PLAN, **options):
         opened = Opened(SweepOptions(**options), writer, Past(), None)
-        tuner.make_tuner(opened, plan, placement, ["data"], recorder)
+        tuner.make_tuner(opened, plan, placement, None, recorder)
         return make.call_args.kwargs["tune_config"].scheduler
 
     assert scheduler_of_tune(scheduler="fifo") is None
@@ -67,6 +67,7 @@ def test_processes_get_what_was_asked_for(
     checked = []
     placed = []
     pending = []
+    sent = []
     writer = new_writer(tmp_path / "sweep")
     cluster["CPU"] = 2.0
 
@@ -77,8 +78,9 @@ def test_processes_get_what_was_asked_for(
         placed.append(settings)
         return Placement({"CPU": 2}, settings)
 
-    def run():
-        pending.append(os.environ[PENDING])
+    def make(opened, plan, placement, shared, recorder):
+        sent.append(shared)
+        return SimpleNamespace(fit=lambda: pending.append(os.environ[PENDING]))
 
     monkeypatch.setattr(tuner, "find_device", lambda quiet: Device("CPU", 1e9))
     monkeypatch.setattr(tuner, "refuse_unholdable", check)
@@ -86,7 +88,7 @@ def test_processes_get_what_was_asked_for(
     monkeypatch.setattr(tuner, "own_code", lambda: "the code")
     monkeypatch.setattr(tuner, "umask", lambda: 0o27)
     monkeypatch.setattr(tuner, "choose_placement", place)
-    monkeypatch.setattr(tuner, "make_tuner", lambda *_: SimpleNamespace(fit=run))
+    monkeypatch.setattr(tuner, "make_tuner", make)
     options = SweepOptions(
         train_evaluation=500,
         sharpness_every=3,
@@ -101,7 +103,7 @@ def test_processes_get_what_was_asked_for(
     [settings] = placed
     assert settings.states == writer.states
     assert settings.token == writer.token
-    assert settings.own_code == ["the code"]
+    assert sent == [Shared("the code", mnist_5k)]
     assert settings.train_evaluation == 500
     assert settings.sharpness.every == 3
     assert settings.save_every == 4

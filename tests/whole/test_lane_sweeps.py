@@ -42,8 +42,9 @@ def assert_complete(sweep, epochs):
     assert (sweep.epochs.groupby("trial_id").size() == epochs).all()
 
 
-def test_lanes_and_processes_give_the_same_sweep(tmp_path):
-    """The same to rounding, at rates from a slow one to one that diverges at once."""
+def test_lanes_and_processes_give_the_same_sweep(tmp_path, capfd):
+    """The same to rounding, at rates from a slow one to one that diverges at once. Ray
+    warns of no arguments that its actors might lose."""
     rates = [*np.geomspace(0.001, 0.5, 11).tolist(), 1e6]
 
     def swept(execution):
@@ -52,6 +53,7 @@ def test_lanes_and_processes_give_the_same_sweep(tmp_path):
         return run_sweep(execution, trials(rates, epochs=6), how)
 
     lanes = swept("lanes")
+    assert "constructor" not in capfd.readouterr().err
     process = swept("process")
     assert lanes.epochs["lanes"].max() > 1
     assert set(process.epochs["lanes"]) == {1}
