@@ -137,6 +137,7 @@ SKIPS = (
     "only glibc on x86-64 tells what the processor says",
     "MNIST is not in the cache folder",
     "could not import 'torch'",
+    "Ray has tokens from 2.51 on",
 )
 """Why tests may be skipped. Any other skip fails the run: nobody would see that a
 promise is no longer tested."""
