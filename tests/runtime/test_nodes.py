@@ -303,18 +303,20 @@ def head():
 
 @pytest.fixture
 def cluster(head):
-    """That head, and a node of one core."""
-    if not head.worker_nodes:  # else it is left of the last test
-        head.add_node(num_cpus=1)
+    """That head, to which this process is connected, and a node of one core."""
+    # first, or Ray may connect it through the other node, with which it would die
+    ray.init(address=head.address, **SILENT)
+    head.add_node(num_cpus=1)
     yield head
     ray.shutdown()
+    for node in list(head.worker_nodes):
+        head.remove_node(node)
 
 
 @pytest.mark.ray
 def test_a_node_that_died_just_now_is_no_reason_to_refuse_a_resume(cluster, tmp_path):
     """Ray lists it for a while. One that lives and sees another folder is a reason."""
     storage.write(tmp_path / TOKEN, b"mine")
-    ray.init(address=cluster.address, **SILENT)
     cluster.remove_node(cluster.add_node(num_cpus=1), allow_graceful=False)
     assert len(nodes.alive_nodes()) == 3
     check_nodes(tmp_path, "mine")
@@ -375,4 +377,7 @@ def test_a_new_node_finishes_the_sweep_of_a_dead_one(
         "died; its trials continue from their last epoch",
         "joined; trials will start there, too",
     ]
-    assert "raylet" not in said.out
+    # On Ray 2.50, it warns of four processes on a node of one core.
+    few_cores = "worker processes have been started"
+    of_ray = [line for line in said.out.splitlines() if "raylet" in line]
+    assert [line for line in of_ray if few_cores not in line] == []
